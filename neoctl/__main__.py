@@ -1,0 +1,7 @@
+"""`python -m neoctl`."""
+
+import sys
+
+from neoctl.cli import main
+
+sys.exit(main())

@@ -1,0 +1,299 @@
+"""neoctl: the verbs.
+
+What a script reads goes to stdout and nothing else does; what went wrong goes to stderr. No
+argparse and no json on the way to `neoctl token`: they would cost more than the call itself.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from neoctl import __version__, client, wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+USAGE = """\
+usage: neoctl VERB [options]
+
+  token               the current session's token
+  session             the whole session, as JSON
+  get FIELD           one field of it: sid, ucc, expires_at, headers.Auth, extra.caches …
+  headers             the headers that Kotak's API wants, for: curl -H @-
+  status              what neod is doing, account by account
+  unblock [--force]   allow one more login after refused or unanswered ones
+  socket              the path of neod's socket
+  version             the versions of neoctl and neod
+
+  -a, --account NAME  which account (or $NEOD_ACCOUNT)
+  --json              JSON in place of text
+  --min-valid SECONDS fail unless the session lives that long yet
+  --wait SECONDS      how long to wait for a session (default 0, at most 300)
+
+exit status: 0 done, 2 usage, 3 neod is not running, 4 not ready, 5 a person is needed,
+6 the broker cannot be reached, 7 not valid for long enough, 8 forbidden, 1 anything else
+"""
+# Verbs that the design names and this version does not have.
+LATER = frozenset(
+    [
+        "env",
+        "exec",
+        "watch",
+        "wait",
+        "logins",
+        "clients",
+        "renew",
+        "reject",
+        "otp",
+        "pause",
+        "resume",
+        "reload",
+        "doctor",
+    ]
+)
+
+
+class Usage(Exception):  # noqa: N818 - it says how to use it
+    """The command line cannot be understood."""
+
+
+class Options:
+    """A command line, taken apart."""
+
+    def __init__(self, argv: list[str], environ: Mapping[str, str]) -> None:
+        self.words: list[str] = []
+        self.account = environ.get("NEOD_ACCOUNT", "")
+        self.json = False
+        self.force = False
+        self.min_valid: float | None = None
+        self.wait = 0.0
+        rest = iter(argv)
+        for word in rest:
+            name, equals, value = word.partition("=")
+            if name in ("-a", "--account", "--min-valid", "--wait"):
+                if not equals:
+                    value = next(rest, "")
+                if not value:
+                    raise Usage(f"{name} needs a value")
+                self._set(name, value)
+            elif word == "--json":
+                self.json = True
+            elif word == "--force":
+                self.force = True
+            elif word.startswith("-"):
+                raise Usage(f"unknown option {word}")
+            else:
+                self.words.append(word)
+
+    def _set(self, name: str, value: str) -> None:
+        if name in ("-a", "--account"):
+            self.account = value
+            return
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = -1.0
+        if not 0 <= seconds < float("inf"):
+            raise Usage(f"{name} takes a number of seconds, not {value!r}")
+        if name == "--wait":
+            if seconds > wire.WAIT_MAX:
+                raise Usage(f"--wait takes at most {wire.WAIT_MAX:.0f} seconds")
+            self.wait = seconds
+        else:
+            self.min_valid = seconds
+
+    def query(self) -> str:
+        """The options as a query string."""
+        parts = []
+        if self.account:
+            parts.append(f"account={_quote(self.account)}")
+        if self.min_valid is not None:
+            parts.append(f"min_valid={self.min_valid:g}")
+        if self.wait:
+            parts.append(f"wait={self.wait:g}")
+        return "?" + "&".join(parts) if parts else ""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; returns the exit status."""
+    try:
+        status = _main(sys.argv[1:] if argv is None else argv, os.environ)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has gone; keep the interpreter from saying so once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _main(argv: list[str], environ: Mapping[str, str]) -> int:
+    if not argv:
+        sys.stderr.write(USAGE)
+        return 2
+    if argv[0] in ("-h", "--help", "help"):
+        sys.stdout.write(USAGE)
+        return 0
+    try:
+        options = Options(["version"] if argv == ["--version"] else argv, environ)
+        verb, *words = options.words or [""]
+        if "-h" in words or verb not in VERBS:
+            raise Usage(_unknown(verb))
+        run, takes = VERBS[verb]
+        if len(words) != takes:
+            raise Usage(f"neoctl {verb} takes {'no' if not takes else takes} argument(s)")
+        return run(options, environ)
+    except Usage as error:
+        sys.stderr.write(f"neoctl: {error}\n")
+        sys.stderr.write("neoctl: see `neoctl --help`\n")
+        return 2
+    except client.Problem as problem:
+        return _fail(problem)
+
+
+def _unknown(verb: str) -> str:
+    if verb in LATER:
+        return f"{verb!r} is not part of this version ({__version__})"
+    return f"unknown verb {verb!r}" if verb else "which verb?"
+
+
+def _fail(problem: client.Problem) -> int:
+    sys.stderr.write(f"neoctl: {problem.code}: {problem.detail}\n")
+    if problem.retry_after is not None:
+        sys.stderr.write(f"neoctl: try again in {problem.retry_after:.0f} s\n")
+    if problem.action:
+        sys.stderr.write(f"neoctl: {problem.action}\n")
+    return wire.exit_status(problem.code)
+
+
+def _quote(text: str) -> str:
+    safe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
+    return "".join(
+        c if c in safe else "".join(f"%{byte:02X}" for byte in c.encode("utf-8", "surrogateescape"))
+        for c in text
+    )
+
+
+def _token(options: Options, environ: Mapping[str, str]) -> int:
+    reply = client.get(f"/v1/token{options.query()}", environ=environ, wait=options.wait)
+    token = reply.body.decode("ascii").rstrip("\n")
+    if options.json:
+        expires = reply.headers["neod-expires-at"]
+        generation = reply.headers["neod-generation"]
+        print(f'{{"token":"{token}","generation":{generation},"expires_at":{expires}}}')
+    else:
+        print(token)
+    return 0
+
+
+def _session(options: Options, environ: Mapping[str, str]) -> int:
+    reply = client.get(f"/v1/session{options.query()}", environ=environ, wait=options.wait)
+    sys.stdout.write(reply.body.decode())
+    return 0
+
+
+def _get(options: Options, environ: Mapping[str, str]) -> int:
+    import json
+
+    field = options.words[1]
+    value: object = _load_session(options, environ)
+    for name in field.split("."):
+        if not isinstance(value, dict) or name not in value:
+            known = ", ".join(value) if isinstance(value, dict) else "nothing further"
+            raise Usage(f"the session has no {field!r}; there is: {known}")
+        value = value[name]
+    if isinstance(value, str) and not options.json:
+        print(value)
+    elif value is None and not options.json:
+        print()
+    else:
+        print(json.dumps(value, ensure_ascii=False))
+    return 0
+
+
+def _headers(options: Options, environ: Mapping[str, str]) -> int:
+    import json
+
+    headers = _load_session(options, environ)["headers"]
+    assert isinstance(headers, dict)  # noqa: S101 - the wire says so
+    if options.json:
+        print(json.dumps(headers, ensure_ascii=False))
+    else:
+        for name in headers:
+            print(f"{name}: {headers[name]}")
+    return 0
+
+
+def _load_session(options: Options, environ: Mapping[str, str]) -> dict[str, object]:
+    import json
+
+    target = f"/v1/session{options.query()}"
+    session = json.loads(client.get(target, environ=environ, wait=options.wait).body)
+    return dict(session)
+
+
+def _status(options: Options, environ: Mapping[str, str]) -> int:
+    import json
+
+    reply = client.get("/v1/status", environ=environ)
+    if options.json:
+        sys.stdout.write(reply.body.decode())
+        return 0
+    from neoctl import glance
+
+    status = json.loads(reply.body)
+    if options.account and options.account not in status["accounts"]:
+        known = ", ".join(status["accounts"]) or "none"
+        raise client.Problem(
+            "unknown_account", f"there is no account {options.account!r}; there is: {known}"
+        )
+    sys.stdout.write(glance.at(status, options.account))
+    return 0
+
+
+def _unblock(options: Options, environ: Mapping[str, str]) -> int:
+    import json
+
+    body = json.dumps({"account": options.account or None, "force": options.force})
+    reply = client.post("/v1/unblock", body.encode(), environ=environ)
+    if options.json:
+        sys.stdout.write(reply.body.decode())
+    else:
+        sys.stderr.write(f"neoctl: {json.loads(reply.body)['detail']}\n")
+    return 0
+
+
+def _socket(_options: Options, environ: Mapping[str, str]) -> int:
+    print(wire.socket_path(environ, os.getuid()))
+    return 0
+
+
+def _version(options: Options, environ: Mapping[str, str]) -> int:
+    import json
+
+    try:
+        daemon = json.loads(client.get("/v1/status", environ=environ).body)["version"]
+    except client.Problem as problem:
+        daemon, why = None, problem.detail
+    if options.json:
+        print(json.dumps({"neoctl": __version__, "neod": daemon}))
+    else:
+        print(f"neoctl {__version__}")
+        print(f"neod {daemon}" if daemon else f"neod is not answering: {why}")
+    return 0
+
+
+# verb -> (what it does, how many arguments it takes)
+VERBS: dict[str, tuple[Callable[[Options, Mapping[str, str]], int], int]] = {
+    "token": (_token, 0),
+    "session": (_session, 0),
+    "get": (_get, 1),
+    "headers": (_headers, 0),
+    "status": (_status, 0),
+    "unblock": (_unblock, 0),
+    "socket": (_socket, 0),
+    "version": (_version, 0),
+}

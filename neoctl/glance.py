@@ -1,0 +1,69 @@
+"""`neoctl status` for a person: the wire's object as a few lines. Knows nothing of sockets."""
+
+from __future__ import annotations
+
+import time
+
+IST = 5.5 * 3600  # seconds that India is ahead of UTC, the year round
+
+
+def at(status: dict[str, object], only: str = "") -> str:
+    """The status object as text, an account a paragraph; of the account `only`, if given."""
+    accounts = status["accounts"]
+    assert isinstance(accounts, dict)  # noqa: S101 - the wire says so
+    now = time.time()  # noqa: TID251 - a client has no clock to take
+    paragraphs = [
+        _account(name, standing, now)
+        for name, standing in accounts.items()
+        if not only or name == only
+    ]
+    if not paragraphs:
+        return f"neod {status['version']} runs, and no account is configured\n"
+    return "\n".join(paragraphs)
+
+
+def _account(name: str, standing: dict[str, object], now: float) -> str:
+    environment = standing.get("environment")
+    place = f" ({environment})" if environment else ""
+    since = standing.get("since")
+    lines = [f"{name}{place}: {standing['state']}{_ago(since, now)}"]
+    if standing.get("valid"):
+        lines.append(
+            f"  session   {standing.get('kind')}, generation {standing['generation']}, "
+            f"expires {_moment(standing['expires_at'], now)}"
+        )
+    else:
+        lines.append("  session   none that is valid")
+    lines.append(f"  why       {standing['why']}")
+    if standing.get("next") is not None:
+        lines.append(f"  next      {_moment(standing['next'], now)}")
+    failure = standing.get("last_failure")
+    if isinstance(failure, dict):
+        lines.append(f"  failure   {failure['kind']}, {_moment(failure['at'], now)}")
+        lines.append(f"            {failure['detail']}")
+        if failure.get("action"):
+            lines.append(f"            {failure['action']}")
+    return "\n".join(lines) + "\n"
+
+
+def _ago(since: object, now: float) -> str:
+    return f", for {_span(now - since)}" if isinstance(since, (int, float)) else ""
+
+
+def _moment(when: object, now: float) -> str:
+    if not isinstance(when, (int, float)):
+        return "at an unknown time"
+    clock = time.strftime("%H:%M:%S", time.gmtime(when + IST))
+    away = _span(abs(when - now))
+    return f"{clock} IST ({'in ' + away if when >= now else away + ' ago'})"
+
+
+def _span(seconds: float) -> str:
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min"
+    if whole < 2 * 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+    return f"{whole // 86400} d"

@@ -1,0 +1,7 @@
+"""`python -m neod`."""
+
+import sys
+
+from neod.cli import main
+
+sys.exit(main())

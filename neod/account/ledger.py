@@ -1,0 +1,220 @@
+"""Attempts, outcomes, generations and the edge of one account, on disk.
+
+One JSON object a line, so that a person can read it. A line is on the disk, synced, before
+`append` returns; an attempt is appended before its request goes out, so no crash and no restart
+can make neod forget that it tried. Knows nothing of what the lines are good for: policy does.
+
+A file that cannot be read is set aside, and its account starts with what is safe to believe:
+that its secrets had just been refused.
+"""
+
+import hashlib
+import os
+import secrets
+from pathlib import Path
+from typing import Protocol, get_args
+
+import msgspec
+import trio
+
+from neod.account.history import ANY_SECRETS, Attempt, Carried, History, Line, Refused, advance
+from neod.clock import Clock, rfc3339
+from neod.paths import make_private
+
+VERSION = 1
+LINES_MAX = 2000  # then the oldest go, and a `carried` line stands for them
+LINES_KEPT = 1000
+EVENTS = frozenset(str(kind.__struct_config__.tag) for kind in get_args(Line))
+
+
+class Ledger(Protocol):
+    """What a keeper needs of a ledger."""
+
+    @property
+    def history(self) -> History:
+        """What the lines amount to."""
+
+    async def append(self, line: Line) -> None:
+        """Add a line; it is on the disk when this returns.
+
+        Raises OSError where it cannot be written. An attempt is then not added, for nothing
+        must be sent for it; anything else counts all the same, and is written later.
+        """
+
+    async def fingerprint(self, texts: list[str]) -> str:
+        """A value that tells whether secrets changed, and that is of no use to guess them by."""
+
+
+class Header(msgspec.Struct, frozen=True):
+    """The first line."""
+
+    ledger: int  # VERSION
+    account: str
+    salt: str
+
+
+class FileLedger:
+    """A ledger in a file. The folder's lock is the caller's business."""
+
+    def __init__(self, path: Path, header: Header, lines: list[Line], clock: Clock) -> None:
+        self._path = path
+        self._header = header
+        self._lines = lines
+        self._clock = clock
+        self._written = len(lines)  # how many of the lines are on the disk
+        self._writing = trio.Lock()
+        self._history = _fold(lines)
+
+    @property
+    def history(self) -> History:
+        return self._history
+
+    async def append(self, line: Line) -> None:
+        async with self._writing:
+            if not isinstance(line, Attempt):
+                self._add(line)
+            owed = self._lines[self._written :]
+            if isinstance(line, Attempt):
+                owed = [*owed, line]
+            await trio.to_thread.run_sync(_add, self._path, b"".join(map(_encode, owed)))
+            if isinstance(line, Attempt):
+                self._add(line)
+            self._written = len(self._lines)
+            if len(self._lines) > LINES_MAX:
+                await self._shorten()
+
+    def _add(self, line: Line) -> None:
+        self._lines.append(line)
+        self._history = advance(self._history, line)
+
+    async def fingerprint(self, texts: list[str]) -> str:
+        # All secrets together: a MPIN alone has a million values, and no salt hides those.
+        together = msgspec.json.encode(texts)
+        return await trio.to_thread.run_sync(_scrypt, together, bytes.fromhex(self._header.salt))
+
+    async def _shorten(self) -> None:
+        gone, kept = self._lines[:-LINES_KEPT], self._lines[-LINES_KEPT:]
+        now = self._clock.wall()
+        lines = [Carried(at=now, time=rfc3339(now), history=_fold(gone)), *kept]
+        await trio.to_thread.run_sync(_replace, self._path, self._header, lines)
+        self._lines, self._written = lines, len(lines)
+
+
+def _scrypt(text: bytes, salt: bytes) -> str:
+    return hashlib.scrypt(text, salt=salt, n=2**14, r=8, p=1, dklen=16).hex()
+
+
+def open_ledger(path: Path, account: str, clock: Clock) -> tuple[FileLedger, str]:
+    """Open an account's ledger, or begin one. Blocks for the disk.
+
+    The second value says what was wrong with the file, empty if nothing was. Raises OSError.
+    """
+    make_private(path.parent)
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return _begin(path, account, [], clock), ""
+    whole, _, torn = raw.rpartition(b"\n")
+    try:
+        header, lines = _decode(whole, account)
+    except ValueError as error:
+        aside = path.with_name(f"{path.name}.damaged-{clock.wall():.0f}")
+        path.rename(aside)
+        return _begin(path, account, [_as_if_refused(clock)], clock), (
+            f"{path} is damaged ({error}); it is kept as {aside.name}, "
+            "and counts as if the credentials had just been refused"
+        )
+    if torn:
+        # Power went while a line was written. It was not synced, so nothing was sent for it.
+        _replace(path, header, lines)
+    return FileLedger(path, header, lines, clock), ""
+
+
+def _begin(path: Path, account: str, lines: list[Line], clock: Clock) -> FileLedger:
+    header = Header(ledger=VERSION, account=account, salt=secrets.token_hex(16))
+    _replace(path, header, lines)
+    return FileLedger(path, header, lines, clock)
+
+
+def _as_if_refused(clock: Clock) -> Line:
+    now = clock.wall()
+    refused = (Refused(secrets=ANY_SECRETS, times=1, at=now),)
+    return Carried(at=now, time=rfc3339(now), history=History(refused=refused))
+
+
+def _decode(raw: bytes, account: str) -> tuple[Header, list[Line]]:
+    """Raises ValueError; its message holds nothing of the file.
+
+    Lines of a kind that only a later version writes are passed over, so that going back to this
+    one costs nothing.
+    """
+    first, _, rest = raw.partition(b"\n")
+    try:
+        header = msgspec.json.decode(first, type=Header)
+        bytes.fromhex(header.salt)
+    except ValueError:
+        raise ValueError("its first line is not a ledger's") from None
+    if header.account != account:
+        raise ValueError(f"it is of the account {header.account!r}")
+    decoder = msgspec.json.Decoder(Line)
+    lines: list[Line] = []
+    for number, text in enumerate(rest.splitlines(), 2):
+        try:
+            lines.append(decoder.decode(text))
+        except ValueError:
+            if _is_later(text):
+                continue
+            raise ValueError(f"line {number} cannot be read") from None
+    return header, lines
+
+
+def _is_later(text: bytes) -> bool:
+    try:
+        event = msgspec.json.decode(text, type=dict[str, object]).get("event")
+    except ValueError:
+        return False
+    return isinstance(event, str) and event not in EVENTS
+
+
+def _encode(line: Line | Header) -> bytes:
+    return msgspec.json.encode(line) + b"\n"
+
+
+def _add(path: Path, line: bytes) -> None:
+    """Append durably; a line that could not be written whole is taken back."""
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    try:
+        size = os.fstat(fd).st_size
+        try:
+            if os.write(fd, line) != len(line):
+                raise OSError(28, "No space left on device")
+            os.fsync(fd)
+        except OSError:
+            os.ftruncate(fd, size)
+            raise
+    finally:
+        os.close(fd)
+
+
+def _replace(path: Path, header: Header, lines: list[Line]) -> None:
+    """Write the whole file anew, atomically."""
+    new = path.with_name(f"{path.name}.new")
+    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(_encode(header))
+        file.writelines(_encode(line) for line in lines)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _fold(lines: list[Line]) -> History:
+    history = History()
+    for line in lines:
+        history = advance(history, line)
+    return history

@@ -1,0 +1,250 @@
+"""When to log in, and when not to: pure functions of the time and of what is known.
+
+Nothing here waits, sends or reads a clock. Each decision carries its reason in words, which
+`neoctl status` shows as `why`. What is weighed, in this order: never lock the account, never
+serve a dead session, never withhold a valid one.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from neod.account.edge import DAY, Edge, ends_there
+from neod.account.history import History
+from neod.clock import clock_time
+
+State = Literal[
+    "starting",
+    "ok",
+    "renewing",
+    "backing_off",
+    "otp_needed",
+    "credentials_rejected",
+    "blocked",
+    "login_budget",
+    "paused",
+    "outside_hours",
+]
+
+MARGIN = 15 * 60.0  # seconds ahead of the end that a renewal is due, at most
+SECOND_CHANCE = 30 * 60.0  # seconds after a refusal of proven secrets: brokers misreport at night
+PROVEN_AFTER = 60.0  # seconds that a session has to live before failures before it are forgotten
+EDGE_SPREAD = 3.0  # seconds after the edge within which the login starts
+FLOOR = 1.0  # seconds: the least that neod waits after any failure
+CAP, LATE_CAP, LATE = 60.0, 600.0, 1800.0  # seconds: the cap of backoff, and what it rises to when
+RATE_LIMIT = 60.0  # seconds: the least that neod waits after "too many requests"
+LOCAL_CAP = 300.0  # seconds: the cap where a secret cannot be read, or the ledger not written
+TEN_MINUTES = 600.0
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """[account.NAME.renewal]"""
+
+    margin: float = MARGIN
+    edge: Edge | Literal["auto", "none"] = "auto"
+    logins_per_10min: int | None = 4  # None: no limit, which only a sandbox may have
+    logins_per_day: int | None = 24
+
+
+class Life(msgspec.Struct, frozen=True):
+    """The times of a session, and whether its token is alive, which is not theirs alone to say."""
+
+    begin: float  # when the token was received
+    end: float  # the token's own end
+    alive: bool  # by both clocks, and was never seen past its end
+    bearer_begin: float
+    bearer_end: float | None = None  # None: no bearer that ends
+    bearer_renewable: bool = False
+
+    @property
+    def token_lives(self) -> float:
+        return self.end - self.begin
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """Attempts that failed in a row."""
+
+    failures: int
+    since: float  # when the first of them failed
+    retry_at: float
+    local: bool = False  # the cause is on this machine, and a person has to mend it
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What to do next, and why."""
+
+    do: Literal["login", "bearer", "wait"]
+    state: State
+    why: str
+    at: float | None = None  # of a wait: when something is due; None if only news can end it
+
+
+def decide(
+    now: float,
+    life: Life | None,
+    history: History,
+    secrets: str,
+    trouble: Trouble | None,
+    rules: Rules,
+    draw: float,
+) -> Decision:
+    """What to do at `now`.
+
+    `secrets` is the fingerprint of the secrets as they are now, empty where they can't be had.
+    `draw` is in [0, 1): drawn anew for each session, so that jitter stays put while one lives.
+    """
+    wanted = _wanted(now, life, history, rules, draw)
+    if wanted.do == "wait":
+        return wanted
+    if not history.pardoned and (bar := _refused(now, history, secrets)):
+        return bar
+    if wanted.do == "login" and (bar := _over_budget(now, history, rules)):
+        return bar
+    if trouble and now < trouble.retry_at:
+        state: State = "blocked" if trouble.local else "backing_off"
+        tried = "1 attempt" if trouble.failures == 1 else f"{trouble.failures} attempts in a row"
+        return Decision(
+            "wait",
+            state,
+            f"{tried} failed; tries again at {clock_time(trouble.retry_at)}",
+            trouble.retry_at,
+        )
+    return wanted
+
+
+def _wanted(now: float, life: Life | None, history: History, rules: Rules, draw: float) -> Decision:
+    """What the session asks for, whatever stands in the way."""
+    if life is None:
+        return Decision("login", "starting", "there is no session yet")
+    edge = _edge(history, rules)
+    at_edge = ends_there(edge, life.begin, life.end)
+    after_edge = life.end + _spread(life) * (0.2 + 0.8 * draw)
+    if life.end <= now or not life.alive:
+        if at_edge and life.end <= now < after_edge:
+            return Decision(
+                "wait",
+                "renewing",
+                f"the day's edge: logs in at {clock_time(after_edge)}",
+                after_edge,
+            )
+        return Decision("login", "renewing", "the session has lapsed")
+    if life.bearer_end is not None and life.bearer_end <= now:
+        if life.bearer_renewable:
+            return Decision("bearer", "renewing", "the bearer has lapsed")
+        return Decision("login", "renewing", "the access token has lapsed")
+    if at_edge:
+        due, reason = after_edge, "just after the day's edge"
+    else:
+        due = life.end - _margin(life.token_lives, rules) * (1 + draw / 4)
+        reason = "ahead of its end"
+        if now >= due:
+            return Decision("login", "renewing", f"the session ends at {clock_time(life.end)}")
+    bearer_due = _bearer_due(life, rules, draw)
+    if bearer_due is not None and bearer_due <= now:
+        assert life.bearer_end is not None  # noqa: S101 - it would not be due
+        return Decision("bearer", "renewing", f"the bearer ends at {clock_time(life.bearer_end)}")
+    if bearer_due is not None and bearer_due < due:
+        why = f"renews the bearer at {clock_time(bearer_due)}, ahead of its end"
+        return Decision("wait", "ok", why, bearer_due)
+    return Decision("wait", "ok", f"renews at {clock_time(due)}, {reason}", due)
+
+
+def _bearer_due(life: Life, rules: Rules, draw: float) -> float | None:
+    if life.bearer_end is None or not life.bearer_renewable:
+        return None
+    lives = life.bearer_end - life.bearer_begin
+    return life.bearer_end - _margin(lives, rules) * (1 + draw / 4)
+
+
+def _margin(lives: float, rules: Rules) -> float:
+    return max(0.0, min(rules.margin, lives / 4))
+
+
+def _spread(life: Life) -> float:
+    return min(EDGE_SPREAD, max(0.0, life.token_lives) / 20)
+
+
+def _edge(history: History, rules: Rules) -> Edge | None:
+    if rules.edge == "none":
+        return None
+    return history.edge if rules.edge == "auto" else rules.edge
+
+
+def _refused(now: float, history: History, secrets: str) -> Decision | None:
+    """Why refusals, known or possible, forbid to send these secrets now; None if they do not."""
+    if not secrets:
+        return None
+    proven = history.proven == secrets
+    if refused := history.refusals(secrets):
+        if not proven or refused.times >= 2:
+            times = "once" if refused.times == 1 else f"{refused.times} times"
+            why = f"the broker refused these credentials {times}, last at {clock_time(refused.at)}"
+            return Decision("wait", "credentials_rejected", why)
+        again = refused.at + SECOND_CHANCE
+        if now < again:
+            why = (
+                f"credentials that were accepted before were refused at {clock_time(refused.at)}; "
+                f"tries once more at {clock_time(again)}"
+            )
+            return Decision("wait", "credentials_rejected", why, again)
+    if not proven and history.doubted == secrets and history.doubts >= 2:
+        why = (
+            f"{history.doubts} logins in a row got no clear answer, and these credentials were "
+            "never accepted: they may have been refused"
+        )
+        return Decision("wait", "blocked", why)
+    return None
+
+
+def _over_budget(now: float, history: History, rules: Rules) -> Decision | None:
+    ends = []
+    for allowed, window in ((rules.logins_per_10min, TEN_MINUTES), (rules.logins_per_day, DAY)):
+        recent = [at for at in history.logins if now - window < at]
+        if allowed is not None and len(recent) >= allowed:
+            ends.append((recent[-allowed] + window, len(recent), window))
+    if not ends:
+        return None
+    end, count, window = max(ends)
+    span = "10 minutes" if window == TEN_MINUTES else "24 hours"
+    why = f"{count} logins within {span} are the most allowed; goes on at {clock_time(end)}"
+    return Decision("wait", "login_budget", why, end)
+
+
+def fail(
+    now: float,
+    trouble: Trouble | None,
+    life: Life | None,
+    draw: float,
+    *,
+    retry_after: float | None = None,
+    rate_limited: bool = False,
+    local: bool = False,
+) -> Trouble:
+    """The trouble after one more failure. The one place where a delay is chosen.
+
+    Failures are forgotten only once a session has lived for a while: one that a login merely
+    brought may be dead at once, and then the next login would be free again.
+    """
+    if trouble is None or (life is not None and life.alive and _has_lived(now, life, trouble)):
+        failures, since = 1, now
+    else:
+        failures, since = trouble.failures + 1, trouble.since
+    cap = LATE_CAP if now - since >= LATE else CAP
+    if local:
+        cap = min(cap, LOCAL_CAP)
+    delay = max(FLOOR, draw * min(cap, 2.0 ** min(failures, 20)))
+    if rate_limited:
+        delay = max(delay, RATE_LIMIT)
+    if retry_after is not None:
+        delay = max(delay, retry_after)
+    return Trouble(
+        failures=failures,
+        since=since,
+        retry_at=now + delay,
+        local=local,
+    )
+
+
+def _has_lived(now: float, life: Life, trouble: Trouble) -> bool:
+    enough = min(PROVEN_AFTER, life.token_lives / 4)
+    return life.begin >= trouble.since and now - life.begin >= enough

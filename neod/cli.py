@@ -1,0 +1,111 @@
+"""neod: the commands. Turns what went wrong into one message and an exit status."""
+
+import argparse
+import math
+import os
+import sys
+from pathlib import Path
+
+import trio
+
+from neoctl.wire import socket_path
+from neod import __version__, config, daemon, log, paths
+from neod.clock import SYSTEM
+from neod.ipc.listener import AlreadyRunning, Unusable
+from neod.sandbox import demo
+from neod.sandbox.broker import Broker, Settings
+from neod.sandbox.serve import listen, serve, settings_to_paste, url_of
+
+USAGE, ALREADY_RUNNING = 2, 23  # exit statuses
+LATER = ("check", "login", "setup", "install", "uninstall")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    options = _parser().parse_args(argv)
+    log_trouble = log.set_up(os.environ)
+    try:
+        if log_trouble:
+            raise Unusable(log_trouble)
+        match options.command:
+            case "run":
+                _run(options)
+            case "sandbox":
+                trio.run(_sandbox, options)
+            case "demo":
+                demo.run(os.environ, options.seconds)
+            case later:
+                raise Unusable(f"`neod {later}` is not part of this version ({__version__})")
+    except (config.ConfigError, Unusable) as error:
+        print(f"neod: {error}", file=sys.stderr)
+        return USAGE
+    except AlreadyRunning as error:
+        print(f"neod: {error}", file=sys.stderr)
+        return ALREADY_RUNNING
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="neod", description="Keeps a Kotak Neo session alive, and serves it over a socket."
+    )
+    parser.add_argument("--version", action="version", version=f"neod {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="the daemon, in the foreground")
+    run.add_argument("--config", type=Path, help="default: $NEOD_CONFIG, else the user's own")
+    sandbox = commands.add_parser("sandbox", help="a Kotak Neo on loopback")
+    sandbox.add_argument("--port", type=int, default=8080, help="0 is any (default %(default)s)")
+    sandbox.add_argument(
+        "--life", type=_seconds, metavar="SECONDS", help="of a session (default: to midnight)"
+    )
+    sandbox.add_argument(
+        "--edge", type=_seconds, metavar="SECONDS", help="all sessions end so far apart"
+    )
+    shown = commands.add_parser("demo", help="the daemon against a sandbox; nothing to configure")
+    shown.add_argument("--for", dest="seconds", type=_seconds, metavar="SECONDS", default=math.inf)
+    for name in LATER:
+        commands.add_parser(name, help="not part of this version").add_argument(
+            "rest", nargs=argparse.REMAINDER
+        )
+    return parser
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError("has to be more than 0")
+    return seconds
+
+
+def _run(options: argparse.Namespace) -> None:
+    path = options.config or paths.config_file(os.environ)
+    settings = config.load(path)
+    trio.run(
+        lambda: daemon.main(
+            settings,
+            os.environ,
+            Path(socket_path(os.environ, os.getuid())),
+            paths.state_folder(),
+            shutdown=daemon.wait_for_stop,
+        )
+    )
+
+
+async def _sandbox(options: argparse.Namespace) -> None:
+    broker = Broker(Settings(life=options.life, edge=options.edge))
+    try:
+        listener = await listen(options.port)
+    except OSError as error:
+        raise Unusable(f"port {options.port}: {error.strerror}; try --port 0") from None
+    print(f"# the sandbox listens at {url_of(listener)}; a configuration for it:\n")
+    print(settings_to_paste(url_of(listener), broker), flush=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: serve(broker, listener, SYSTEM, told=_tell))
+        await daemon.wait_for_stop(hup_stops=True)
+        nursery.cancel_scope.cancel(reason="stopped")
+
+
+def _tell(path: str, status: int) -> None:
+    log.event("request", path=path, status=status)

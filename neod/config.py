@@ -1,0 +1,468 @@
+"""The configuration: TOML -> frozen structs, and every mistake at once, each with its key.
+
+Reads the file and looks at the mode of files that hold secrets; reads no secret that is not in
+the file itself. A value that may be a secret is never repeated in a message.
+"""
+
+import difflib
+import ipaddress
+import json
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from neod.account.edge import Edge, daily
+from neod.account.policy import Rules
+from neod.kotak.endpoints import ENVIRONMENTS, Endpoints, Environment, is_loopback
+from neod.secrets import Secret, Source, exposed
+
+T = TypeVar("T")
+
+ACCOUNT_NAME = re.compile(r"[a-z0-9_-]{1,32}")
+_PAN = re.compile(r"[A-Z]{5}[0-9]{4}[A-Z]")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|min|h|d)")
+_UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """[account.NAME]"""
+
+    name: str
+    environment: Environment
+    endpoints: Endpoints
+    identity: tuple[str, str]  # the login's field, and what stands in it
+    password: Source
+    consumer: tuple[Source, Source] | None  # key and secret …
+    access_token: Source | None  # … or this
+    source_address: str | None
+    proxy: str | None
+    rules: Rules
+
+    @property
+    def secrets(self) -> tuple[Source, ...]:
+        """All secrets of the account, in an order that does not change."""
+        access = self.consumer or (self.access_token,)
+        return (self.password, *(source for source in access if source is not None))
+
+
+class Server(msgspec.Struct, frozen=True):
+    """[server]"""
+
+    grace: float = 3.0  # seconds that requests in flight get at the end
+    max_connections: int = 1024
+
+
+class Config(msgspec.Struct, frozen=True):
+    """The whole file."""
+
+    accounts: dict[str, Account]
+    server: Server
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; str() is one message that names every mistake."""
+
+    def __init__(self, path: Path, mistakes: list[str]) -> None:
+        self.path = path
+        self.mistakes = mistakes
+        if len(mistakes) == 1:
+            super().__init__(f"{path}: {mistakes[0]}")
+        else:
+            listed = "".join(f"\n  {mistake}" for mistake in mistakes)
+            super().__init__(f"{path}: {len(mistakes)} mistakes{listed}")
+
+
+class _Wrong(Exception):  # noqa: N818
+    """What was expected in place of a value."""
+
+
+def load(path: Path) -> Config:
+    """Read and check the file. Raises ConfigError."""
+    try:
+        text = path.read_bytes().decode()
+        raw = tomllib.loads(text)
+    except FileNotFoundError:
+        why = "there is no such file; `neod demo` needs none, README shows what to write"
+        raise ConfigError(path, [why]) from None
+    except OSError as error:
+        raise ConfigError(path, [f"cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError:
+        raise ConfigError(path, ["is not UTF-8"]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(path, [f"is not TOML: {error}"]) from None
+    mistakes: list[str] = []
+    config = read(raw, path.absolute().parent, mistakes)
+    clear = [
+        source.key
+        for account in config.accounts.values()
+        for source in account.secrets
+        if source.place == "inline" and not source.key.endswith(".consumer_key")
+    ]
+    if clear and (why := exposed(path)):
+        mistakes.append(f"{', '.join(clear)}: in clear, and {why}; chmod 600 {path}")
+    if mistakes:
+        raise ConfigError(path, mistakes)
+    return config
+
+
+def read(raw: dict[str, object], folder: Path, mistakes: list[str]) -> Config:
+    """The configuration in parsed TOML; mistakes are added to the list given.
+
+    Paths of secrets that are not absolute are taken from `folder`. With mistakes the result
+    holds the accounts that have none.
+    """
+    top = _Table("", raw, mistakes)
+    accounts: dict[str, Account] = {}
+    for name, table in top.tables("account").items():
+        if not ACCOUNT_NAME.fullmatch(name):
+            mistakes.append(
+                f"account.{name}: a name is 1 to 32 of the characters a-z, 0-9, _ and -"
+            )
+        elif account := _account(name, table, folder):
+            accounts[name] = account
+    server = _server(top.table("server"))
+    top.no_more({})
+    return Config(accounts=accounts, server=server)
+
+
+_MISSING = object()
+
+
+class _Table:
+    """A TOML table that is being read: keys are taken out of it, what is left is unknown."""
+
+    def __init__(self, path: str, raw: dict[str, object], mistakes: list[str]) -> None:
+        self.path = path
+        self.raw = raw
+        self.known: list[str] = []
+        self.mistakes = mistakes
+        self.before = len(mistakes)
+
+    def key(self, name: str) -> str:
+        return f"{self.path}.{name}" if self.path else name
+
+    def wrong(self, name: str, why: str) -> None:
+        self.mistakes.append(f"{self.key(name)}: {why}")
+
+    def take(
+        self, name: str, parse: Callable[[object], T], default: T, *, hidden: bool = False
+    ) -> T:
+        """The value of a key, or the default where it is absent or wrong."""
+        self.known.append(name)
+        value = self.raw.get(name, _MISSING)
+        if value is _MISSING:
+            return default
+        try:
+            return parse(value)
+        except _Wrong as expected:
+            self.wrong(name, f"{expected}, found {_kind(value) if hidden else _found(value)}")
+            return default
+
+    def secret(self, name: str, folder: Path) -> Source | None:
+        """A secret's source; what was found in place of one is not shown."""
+        self.known.append(name)
+        value = self.raw.get(name, _MISSING)
+        if value is _MISSING:
+            return None
+        try:
+            source = _source(self.key(name), value, folder)
+        except _Wrong as expected:
+            self.wrong(name, f"{expected}, found {_kind(value)}")
+            return Source(key=self.key(name), place="inline", name="", text=Secret("?"))
+        if source.place == "file" and (why := exposed(Path(source.name))):
+            self.wrong(name, f"{why}; chmod 600 {source.name}")
+        return source
+
+    def tables(self, name: str) -> dict[str, "_Table"]:
+        """The tables below [name.*]."""
+        table = self.table(name)
+        return {key: table.table(key) for key in list(table.raw)}
+
+    def table(self, name: str) -> "_Table":
+        self.known.append(name)
+        value = self.raw.get(name, {})
+        if not isinstance(value, dict):
+            self.wrong(name, f"expected a table, found {_found(value)}")
+            value = {}
+        return _Table(self.key(name), value, self.mistakes)
+
+    def later(self, names: Mapping[str, str]) -> None:
+        """Keys that are known, and that this version does nothing for."""
+        for name, what in names.items():
+            self.known.append(name)
+            if name in self.raw:
+                self.wrong(name, f"{what} is not part of this version of neod")
+
+    def no_more(self, elsewhere: Mapping[str, str]) -> None:
+        """Whatever has not been taken by now is a mistake."""
+        for name in self.raw:
+            if name in self.known:
+                continue
+            near = difflib.get_close_matches(name, self.known, 1)
+            if name in elsewhere:
+                hint = f"; it belongs into {elsewhere[name]}"
+            elif near:
+                hint = f"; did you mean {near[0]}?"
+            else:
+                hint = f"; known are {', '.join(sorted(self.known))}" if self.known else ""
+            self.wrong(name, f"unknown key{hint}")
+
+    @property
+    def sound(self) -> bool:
+        """True if no mistake was found since this table was begun."""
+        return len(self.mistakes) == self.before
+
+
+def _account(name: str, table: _Table, folder: Path) -> Account | None:
+    table.before = len(table.mistakes)
+    flow = table.take("flow", _choice("password", "totp"), "password")
+    if flow == "totp":
+        table.wrong("flow", 'the flow "totp" is not part of this version of neod; "password" is')
+    environment: Environment = table.take("environment", _environment, "prod")
+    identity = _identity(table)
+    password = table.secret("password", folder)
+    if password is None and flow == "password":
+        table.wrong("password", "missing; it is the trading password, or where to find it")
+    consumer, access_token = _access(table, folder)
+    factor = table.take("second_factor", _choice("none", "mpin", "otp"), "none")
+    if factor != "none":
+        table.wrong("second_factor", f'"{factor}" is not part of this version; "none" is')
+    table.later(
+        {
+            "mpin": "the second factor",
+            "ucc": "the TOTP flow",
+            "totp_secret": "the TOTP flow",
+            "hooks": "running hooks",
+        }
+    )
+    source_address = table.take("source_address", _address, None)
+    proxy = table.take("proxy", _proxy, None, hidden=True)  # it may hold a password
+    endpoints = _endpoints(table.table("endpoints"), environment)
+    rules = _rules(table.table("renewal"), sandbox=endpoints.on_loopback())
+    table.no_more({key: f"[{table.key('renewal')}]" for key in Rules.__struct_fields__})
+    if identity is None or password is None or not table.sound:
+        return None
+    return Account(
+        name=name,
+        environment=environment,
+        endpoints=endpoints,
+        identity=identity,
+        password=password,
+        consumer=consumer,
+        access_token=access_token,
+        source_address=source_address,
+        proxy=proxy,
+        rules=rules,
+    )
+
+
+def _identity(table: _Table) -> tuple[str, str] | None:
+    found = [
+        (field, value)
+        for field, value in (
+            ("mobileNumber", table.take("mobile", _mobile, None)),
+            ("pan", table.take("pan", _pan, None)),
+            ("userid", table.take("user_id", _text, None)),
+        )
+        if value is not None
+    ]
+    given = [key for key in ("mobile", "pan", "user_id") if key in table.raw]
+    if len(given) > 1:
+        table.wrong(" and ".join(given), "only one of mobile, pan and user_id can be given")
+    elif not given:
+        table.wrong("mobile", "missing; give mobile, or pan, or user_id")
+    return found[0] if found else None
+
+
+def _access(table: _Table, folder: Path) -> tuple[tuple[Source, Source] | None, Source | None]:
+    key = table.secret("consumer_key", folder)
+    secret = table.secret("consumer_secret", folder)
+    token = table.secret("access_token", folder)
+    if token and (key or secret):
+        table.wrong("access_token", "give this or consumer_key and consumer_secret, not both")
+    elif not token and not (key or secret):
+        table.wrong("consumer_key", "missing; give it with consumer_secret, or an access_token")
+    elif not token and not key:
+        table.wrong("consumer_key", "missing; consumer_secret needs it")
+    elif not token and not secret:
+        table.wrong("consumer_secret", "missing; consumer_key needs it")
+    return (key, secret) if key and secret else None, token
+
+
+def _endpoints(table: _Table, environment: Environment) -> Endpoints:
+    usual = ENVIRONMENTS[environment]
+    endpoints = msgspec.structs.replace(
+        usual,
+        session=table.take("session", _url, usual.session),
+        api=table.take("api", _url, usual.api),
+        login=table.take("login", _url, usual.login),
+    )
+    table.no_more({})
+    return endpoints
+
+
+def _rules(table: _Table, *, sandbox: bool) -> Rules:
+    # The budget protects an account at Kotak. A sandbox has none, and sessions of seconds.
+    usual = Rules(logins_per_10min=None, logins_per_day=None) if sandbox else Rules()
+    rules = Rules(
+        margin=table.take("margin", _duration, usual.margin),
+        edge=table.take("edge", _edge, usual.edge),
+        logins_per_10min=table.take("logins_per_10min", _count, usual.logins_per_10min),
+        logins_per_day=table.take("logins_per_day", _count, usual.logins_per_day),
+    )
+    for name in ("logins_per_10min", "logins_per_day"):
+        most, asked = getattr(Rules(), name), getattr(rules, name)
+        if not sandbox and asked > most:
+            table.wrong(name, f"at most {most} unless every endpoint is on loopback, found {asked}")
+    hours = "keeping to hours"
+    table.later(dict.fromkeys(("hours", "holidays", "lead", "ready_by"), hours))
+    table.no_more({})
+    return rules
+
+
+def _server(table: _Table) -> Server:
+    usual = Server()
+    server = Server(
+        grace=table.take("grace", _duration, usual.grace),
+        max_connections=table.take("max_connections", _count, usual.max_connections),
+    )
+    table.no_more({})
+    return server
+
+
+def _source(key: str, value: object, folder: Path) -> Source:
+    expected = _Wrong(
+        "expected a string, or a table with one of credential, keyring, command, file, env"
+    )
+    if isinstance(value, str):
+        if not value:
+            raise _Wrong("expected a string that is not empty")
+        return Source(key=key, place="inline", name="", text=Secret(value))
+    if not isinstance(value, dict) or len(value) != 1:
+        raise expected
+    [(place, name)] = value.items()
+    if place in ("keyring", "command"):
+        raise _Wrong(f"{place} is not part of this version of neod; file, env and credential are")
+    if place not in ("credential", "file", "env") or not isinstance(name, str) or not name:
+        raise expected
+    if place == "file":
+        name = os.fspath(folder / Path(name).expanduser())
+    return Source(key=key, place=place, name=name)
+
+
+def _found(value: object) -> str:
+    if isinstance(value, (str, int, float, bool)):
+        return json.dumps(value, ensure_ascii=False)
+    return _kind(value)
+
+
+def _kind(value: object) -> str:
+    names = {str: "a string", bool: "a boolean", int: "an integer", float: "a float"}
+    names |= {dict: "a table", list: "an array"}
+    return names.get(type(value), type(value).__name__)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise _Wrong("expected a string")
+    return value
+
+
+def _choice(*allowed: str) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        if value not in allowed:
+            raise _Wrong(f"expected {_either(allowed)}")
+        return str(value)
+
+    return parse
+
+
+def _either(allowed: tuple[str, ...]) -> str:
+    return " or ".join(f'"{name}"' for name in allowed)
+
+
+def _environment(value: object) -> Environment:
+    for name in ENVIRONMENTS:
+        if value == name:
+            return name
+    raise _Wrong(f"expected {_either(tuple(ENVIRONMENTS))}")
+
+
+def _mobile(value: object) -> str | None:
+    """A number with its country code, which the SDK puts before ten digits (SDK 1.2.0)."""
+    digits = re.sub(r"[ -]", "", value) if isinstance(value, str) else ""
+    if re.fullmatch(r"[0-9]{10}", digits):
+        return f"+91{digits}"
+    if re.fullmatch(r"\+[0-9]{8,15}", digits):
+        return digits
+    raise _Wrong('expected a string of ten digits, or one such as "+919999996708"')
+
+
+def _pan(value: object) -> str | None:
+    if not isinstance(value, str) or not _PAN.fullmatch(value.upper()):
+        raise _Wrong("expected five letters, four digits and a letter")
+    return value.upper()
+
+
+def _duration(value: object) -> float:
+    seconds: float | None = None
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        seconds = float(value)
+    elif isinstance(value, str) and (found := _DURATION.fullmatch(value.strip())):
+        seconds = float(found[1]) * _UNITS[found[2]]
+    if seconds is None or not 0 <= seconds < float("inf"):
+        raise _Wrong('expected seconds, or a duration such as "90s", "15min" or "2h"')
+    return seconds
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise _Wrong("expected a whole number of at least 1")
+    return value
+
+
+def _edge(value: object) -> Edge | Literal["auto", "none"]:
+    if value == "auto":
+        return "auto"
+    if value == "none":
+        return "none"
+    if isinstance(value, str) and (
+        found := re.fullmatch(r"([01][0-9]|2[0-3]):([0-5][0-9])", value)
+    ):
+        return daily(int(found[1]) * 3600.0 + int(found[2]) * 60.0)
+    raise _Wrong('expected "auto", "none" or a time of day in India such as "00:00"')
+
+
+def _url(value: object) -> str:
+    expected = _Wrong("expected a URL such as https://host/, or http:// to loopback")
+    if not isinstance(value, str):
+        raise expected
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        raise expected from None
+    if not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise expected
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(value)):
+        raise expected
+    return value if value.endswith("/") else f"{value}/"
+
+
+def _proxy(value: object) -> str | None:
+    if not isinstance(value, str) or urlsplit(value).scheme not in ("http", "https"):
+        raise _Wrong("expected a URL such as http://proxy:3128")
+    return value
+
+
+def _address(value: object) -> str | None:
+    try:
+        return str(ipaddress.ip_address(_text(value)))
+    except (ValueError, _Wrong):
+        raise _Wrong("expected an IP address of this machine") from None

@@ -1,0 +1,158 @@
+"""The composition root: builds the parts, nests the nurseries, owns shutdown."""
+
+import math
+import os
+import random
+import resource
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from neod import __version__, log
+from neod.account.keeper import Keeper
+from neod.account.ledger import FileLedger, open_ledger
+from neod.account.session import Board
+from neod.clock import SYSTEM, Clock
+from neod.config import Account, Config
+from neod.ipc.api import Api
+from neod.ipc.listener import Claim, Lock, Unusable
+from neod.ipc.server import Server, only
+from neod.kotak.client import connected
+from neod.paths import make_private
+from neod.systemd import notify
+
+Shutdown = Callable[[], Awaitable[None]]
+Beside = Callable[[Mapping[str, Keeper]], Awaitable[None]]
+
+
+async def main(
+    config: Config,
+    environ: Mapping[str, str],
+    socket_path: Path,
+    state: Path,
+    *,
+    shutdown: Shutdown,
+    beside: Beside | None = None,
+) -> None:
+    """Run the daemon until `shutdown` returns.
+
+    `beside` runs as long as the keepers do: the demo's screen. Raises AlreadyRunning and
+    Unusable before anything is started.
+    """
+    os.umask(0o077)
+    _raise_file_limit()
+    with ExitStack() as stack:
+        # Blocking work, all of it before there is anybody who could wait.
+        try:
+            make_private(state)
+            stack.enter_context(Lock(state / "lock"))
+            claim = stack.enter_context(Claim(socket_path))
+            keepers = {
+                name: _keeper(account, state, environ, SYSTEM)
+                for name, account in config.accounts.items()
+            }
+        except OSError as error:
+            raise Unusable(f"{error.filename or state}: {error.strerror}") from None
+        log.event("start", version=__version__, pid=os.getpid(), socket=claim.path)
+        if not keepers:
+            log.warning("no_account", why="the configuration has no [account.NAME]")
+        await serve(
+            keepers,
+            trio.SocketListener(trio.socket.from_stdlib_socket(claim.socket)),
+            Server(
+                Api(keepers, SYSTEM.wall()).respond,
+                admit=only(os.getuid()),
+                max_connections=config.server.max_connections,
+            ),
+            grace=config.server.grace,
+            shutdown=shutdown,
+            beside=beside,
+            ready=partial(notify, environ, READY=1),
+            stopping=partial(notify, environ, STOPPING=1),
+        )
+        log.event("stopped")
+
+
+async def serve(
+    keepers: Mapping[str, Keeper],
+    listener: trio.abc.Listener[trio.SocketStream],
+    server: Server,
+    *,
+    grace: float,
+    shutdown: Shutdown,
+    beside: Beside | None = None,
+    ready: Callable[[], None] = lambda: None,
+    stopping: Callable[[], None] = lambda: None,
+) -> None:
+    """Keep and serve until `shutdown` returns; then what is in flight gets `grace` seconds.
+
+    Nurseries nest as the parts depend on each other: a connection may wait for a keeper, so
+    keepers go last; nobody waits for the accepting, so it goes first.
+    """
+    async with trio.open_nursery() as keeping:
+        for keeper in keepers.values():
+            keeping.start_soon(keeper.run)
+        if beside is not None:
+            keeping.start_soon(beside, keepers)
+        async with trio.open_nursery() as connections:
+            async with trio.open_nursery() as accepting:
+                await accepting.start(
+                    partial(
+                        trio.serve_listeners,
+                        server.handle,
+                        [listener],
+                        handler_nursery=connections,
+                    )
+                )
+                ready()
+                await shutdown()
+                stopping()
+                accepting.cancel_scope.cancel(reason="shutdown")
+            for keeper in keepers.values():
+                keeper.board.close()
+            server.drain()
+            connections.cancel_scope.relative_deadline = grace
+        keeping.cancel_scope.cancel(reason="drained")
+
+
+async def wait_for_stop(seconds: float = math.inf, *, hup_stops: bool = False) -> None:
+    """Return at SIGTERM or SIGINT, or when the seconds are over. A second signal kills."""
+    with (
+        trio.move_on_after(seconds),
+        trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals,
+    ):
+        async for number in signals:
+            if number == signal.SIGHUP and not hup_stops:
+                log.warning("hup", why="reload is not part of this version; restart neod instead")
+                continue
+            log.event("stopping", signal=signal.Signals(number).name)
+            return
+
+
+def _keeper(account: Account, state: Path, environ: Mapping[str, str], clock: Clock) -> Keeper:
+    return Keeper(
+        account,
+        Board(account.name, clock),
+        _ledger(state, account.name, clock),
+        clock=clock,
+        connect=partial(connected, source_address=account.source_address, proxy=account.proxy),
+        environ=environ,
+        draw=random.random,
+    )
+
+
+def _ledger(state: Path, name: str, clock: Clock) -> FileLedger:
+    ledger, damage = open_ledger(state / f"{name}.ledger", name, clock)
+    if damage:
+        log.warning("ledger", account=name, why=damage)
+    return ledger
+
+
+def _raise_file_limit() -> None:
+    """Each connection is a descriptor, and the soft limit is often lower than it need be."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

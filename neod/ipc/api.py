@@ -1,0 +1,286 @@
+"""What each route answers. Request x accounts -> Response, and no bytes in between.
+
+Reads have no side effects: none of them ever causes a login.
+"""
+
+import math
+import re
+from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
+import trio
+
+from neoctl.wire import WAIT_MAX
+from neod import __version__
+from neod.account.keeper import Keeper, NotUnblocked
+from neod.account.session import Board, Held
+from neod.ipc.http1 import Problem, Request, Response
+
+# The name of a socket, or none: anything that a browser would send for a web page is refused.
+_HOST = re.compile(r"(?:(?![0-9]+(?::|$))[A-Za-z0-9_-]+)?(?::[0-9]*)?")
+_BROWSER = ("origin", "referer", "sec-fetch-site")
+_HOLDS = frozenset({"not_ready", "broker_unavailable", "otp_needed", "min_valid_unreachable"})
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What a reader asks of a session."""
+
+    min_valid: float = 0.0  # seconds
+    after: int | None = None  # a generation
+
+
+class Api:
+    """The routes, over the accounts of a daemon."""
+
+    def __init__(self, accounts: Mapping[str, Keeper], since: float) -> None:
+        self._accounts = accounts
+        self._since = since
+
+    async def respond(self, request: Request, body: bytes) -> Response:
+        """The answer to a request. Never raises for what a client can cause."""
+        try:
+            _refuse_browsers(request)
+            methods = ROUTES.get(request.path)
+            if methods is None:
+                raise Problem(
+                    "not_found", f"there is no {request.path}; docs/protocol.md lists all"
+                )
+            method = "GET" if request.method == "HEAD" else request.method
+            if method not in methods:
+                allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])
+                raise Problem(
+                    "method_not_allowed",
+                    f"{request.path} takes {allowed}",
+                    headers={"Allow": allowed},
+                )
+            return await methods[method](self, request, body)
+        except Problem as problem:
+            return problem.response()
+
+    async def token(self, request: Request, _body: bytes) -> Response:
+        session = (await self._session(request)).session
+        headers = (
+            ("Neod-Generation", str(session.generation)),
+            ("Neod-Expires-At", str(session.expires_at)),
+        )
+        return Response(200, session.token.encode() + b"\n", "text/plain; charset=utf-8", headers)
+
+    async def session(self, request: Request, _body: bytes) -> Response:
+        return _json((await self._session(request)).session)
+
+    async def status(self, _request: Request, _body: bytes) -> Response:
+        accounts = {name: _standing(keeper) for name, keeper in self._accounts.items()}
+        return _json({"version": __version__, "since": self._since, "accounts": accounts})
+
+    async def livez(self, _request: Request, _body: bytes) -> Response:
+        # That this line runs is the news: the one loop that does everything is alive.
+        return _json({"status": "ok", "why": "the loop answers", "since": self._since})
+
+    async def readyz(self, request: Request, _body: bytes) -> Response:
+        if not self._accounts:
+            raise Problem("unknown_account", "no account is configured", action=_CONFIGURE)
+        boards = (
+            [self._account(request).board]
+            if "account" in request.query
+            else [keeper.board for keeper in self._accounts.values()]
+        )
+        missing = {}
+        for board in boards:
+            try:
+                check(board, Wanted())
+            except Problem as problem:
+                missing[board.account] = problem
+        if not missing:
+            names = ", ".join(board.account for board in boards)
+            return _json({"status": "ok", "why": f"{names}: a valid session each"})
+        why = "; ".join(f"{name}: {problem.detail}" for name, problem in missing.items())
+        first = next(iter(missing.values()))
+        raise Problem(first.code, why, action=first.action, retry_after=first.retry_after)
+
+    async def unblock(self, request: Request, body: bytes) -> Response:
+        try:
+            asked = msgspec.json.decode(body, type=_Unblock)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Problem("bad_request", f"the body: {error}") from None
+        keeper = self._named(asked.account)
+        try:
+            detail = await keeper.unblock(force=asked.force)
+        except NotUnblocked as error:
+            raise Problem("blocked", str(error), action="neoctl unblock --force") from None
+        except OSError as error:
+            raise Problem("blocked", f"the ledger cannot be written: {error.strerror}") from None
+        return _json({"account": keeper.account.name, "detail": detail})
+
+    async def _session(self, request: Request) -> Held:
+        board = self._account(request).board
+        wanted = Wanted(
+            min_valid=_seconds(request, "min_valid"), after=_generation(request, "after")
+        )
+        wait = _seconds(request, "wait")
+        if wait > WAIT_MAX:
+            raise Problem("bad_request", f"wait is at most {WAIT_MAX:.0f} seconds")
+        return await held(board, wanted, wait)
+
+    def _account(self, request: Request) -> Keeper:
+        return self._named(request.query.get("account"))
+
+    def _named(self, name: str | None) -> Keeper:
+        """The account of this name; without one `main`, else the only one."""
+        if name is None:
+            if not self._accounts:
+                raise Problem("unknown_account", "no account is configured", action=_CONFIGURE)
+            if "main" in self._accounts:
+                return self._accounts["main"]
+            if len(self._accounts) > 1:
+                names = ", ".join(self._accounts)
+                raise Problem("bad_request", f"say which account: account= one of {names}")
+            return next(iter(self._accounts.values()))
+        if name not in self._accounts:
+            known = ", ".join(self._accounts) or "none"
+            raise Problem(
+                "unknown_account",
+                f"there is no account {name!r}; there is: {known}",
+                action=_CONFIGURE,
+            )
+        return self._accounts[name]
+
+
+_CONFIGURE = "write [account.NAME] into config.toml, and restart neod"
+
+
+class _Unblock(msgspec.Struct, frozen=True):
+    account: str | None = None
+    force: bool = False
+
+
+Route = Callable[[Api, Request, bytes], Awaitable[Response]]
+ROUTES: dict[str, dict[str, Route]] = {
+    "/v1/token": {"GET": Api.token},
+    "/v1/session": {"GET": Api.session},
+    "/v1/status": {"GET": Api.status},
+    "/v1/unblock": {"POST": Api.unblock},
+    "/livez": {"GET": Api.livez},
+    "/readyz": {"GET": Api.readyz},
+}
+
+
+async def held(board: Board, wanted: Wanted, wait: float) -> Held:
+    """The session that is wanted, waiting up to `wait` seconds for it. Raises Problem."""
+    end = trio.current_time() + wait
+    while True:
+        changed = board.changed
+        try:
+            return check(board, wanted)
+        except Problem as problem:
+            left = end - trio.current_time()
+            if left <= 0 or not _worth_waiting(problem, left):
+                raise
+        with trio.move_on_after(left):
+            await changed.wait()
+
+
+def _worth_waiting(problem: Problem, left: float) -> bool:
+    if problem.code in _HOLDS:
+        return True
+    return problem.retry_after is not None and problem.retry_after <= left
+
+
+def check(board: Board, wanted: Wanted) -> Held:
+    """The session if it is valid and as wanted now. Raises Problem, in the order of the wire."""
+    valid = board.valid()
+    standing = board.standing
+    wait = None if standing.next is None else max(0.0, standing.next - board.clock.wall())
+    if valid is not None:
+        left = valid.left(board.clock)
+        generation = valid.session.generation
+        # A generation from the future is one of a daemon whose ledger was lost: no reason to wait.
+        too_old = wanted.after is not None and generation == wanted.after
+        if left >= wanted.min_valid and not too_old:
+            return valid
+        if board.closed:
+            raise Problem("shutting_down", "neod is stopping")
+        if left < wanted.min_valid:
+            detail = f"the session is valid for {math.floor(left)} s yet; {standing.why}"
+            raise Problem("min_valid_unreachable", detail, retry_after=wait)
+        detail = f"generation {generation} is the newest; {standing.why}"
+        raise Problem("not_ready", detail, retry_after=wait)
+    if board.closed:
+        raise Problem("shutting_down", "neod is stopping")
+    raise _none_valid(board, wait)
+
+
+def _none_valid(board: Board, wait: float | None) -> Problem:
+    standing = board.standing
+    failure = standing.last_failure
+    told = failure.detail if failure and standing.failing else ""
+    action = failure.action if failure and standing.failing else ""
+    why = f"{standing.why}: {told}" if told else standing.why
+    match standing.state:
+        case "credentials_rejected":
+            help_ = (
+                f"{action}; then restart neod, or: neoctl unblock" if action else "neoctl unblock"
+            )
+            return Problem("credentials_rejected", why, action=help_, retry_after=wait)
+        case "blocked":
+            return Problem("blocked", why, action=action or "neoctl unblock", retry_after=wait)
+        case "login_budget" | "otp_needed" | "paused" as code:
+            return Problem(code, why, retry_after=wait)
+    if standing.failing:
+        return Problem("broker_unavailable", why, action=action, retry_after=wait)
+    return Problem("not_ready", why, retry_after=1.0 if wait is None else wait)
+
+
+def _standing(keeper: Keeper) -> dict[str, object]:
+    board, account = keeper.board, keeper.account
+    standing, valid = board.standing, board.valid()
+    session = board.held.session if board.held else None
+    failure = standing.last_failure
+    rules = account.rules
+    used = dict(zip(("per_10min", "per_day"), standing.logins, strict=True))
+    allowed = {"per_10min": rules.logins_per_10min, "per_day": rules.logins_per_day}
+    return {
+        "state": standing.state,
+        "valid": valid is not None,
+        "since": standing.since,
+        "why": standing.why,
+        "next": standing.next,
+        "kind": session.kind if session else None,
+        "generation": session.generation if session else None,
+        "expires_at": session.expires_at if session else None,
+        "last_failure": failure,
+        "budget": {name: {"used": used[name], "allowed": allowed[name]} for name in used},
+        "clock_skew": standing.clock_skew,
+        "environment": "sandbox" if account.endpoints.on_loopback() else account.environment,
+    }
+
+
+def _refuse_browsers(request: Request) -> None:
+    for name in _BROWSER:
+        if name in request.headers:
+            raise Problem("forbidden", f"a request with {name} was made by a browser, for a page")
+    if not _HOST.fullmatch(request.headers.get("host", "").strip()):
+        raise Problem("forbidden", "the Host has to be one word, such as neod or localhost")
+
+
+def _seconds(request: Request, name: str) -> float:
+    text = request.query.get(name, "0")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < math.inf:
+        raise Problem("bad_request", f"{name} has to be a number of seconds")
+    return seconds
+
+
+def _generation(request: Request, name: str) -> int | None:
+    text = request.query.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise Problem("bad_request", f"{name} has to be a generation, a whole number")
+    return int(text)
+
+
+def _json(value: object) -> Response:
+    return Response(200, msgspec.json.encode(value) + b"\n")

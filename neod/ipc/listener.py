@@ -1,0 +1,140 @@
+"""Claiming the socket's path: lock, probe, unlink, bind, in this order.
+
+A daemon that is there already is never disturbed: the lock is taken before anything is touched,
+and a socket that somebody answers on is left alone whoever that is.
+"""
+
+import fcntl
+import os
+import socket
+import stat
+import struct
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from neoctl.wire import distrust
+from neod.paths import make_private
+
+PATH_MAX = 107  # bytes of a Unix socket's path, by the kernel
+
+
+class AlreadyRunning(Exception):  # noqa: N818
+    """Another neod is there; `pid` is None where it cannot be told."""
+
+    def __init__(self, pid: int | None, where: Path) -> None:
+        who = "" if pid is None else f" (pid {pid})"
+        super().__init__(f"neod is running already{who}: it holds {where}")
+        self.pid = pid
+
+
+class Unusable(Exception):  # noqa: N818
+    """The path cannot be used; str() says why, and what mends it."""
+
+
+class Lock:
+    """An exclusive lock on a file that holds its owner's pid. It goes with the process."""
+
+    def __init__(self, path: Path) -> None:
+        """Take the lock. Raises AlreadyRunning, OSError."""
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.pread(self._fd, 20, 0).strip()
+            os.close(self._fd)
+            raise AlreadyRunning(int(pid) if pid.isdigit() else None, path) from None
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # The file stays: a lock that is unlinked can be held twice.
+        os.ftruncate(self._fd, 0)
+        os.close(self._fd)
+
+
+class Claim:
+    """A path that is ours, with a socket that listens there. Close it to take it away again."""
+
+    def __init__(self, path: Path) -> None:
+        """Claim the path. Raises AlreadyRunning, Unusable, OSError."""
+        if len(os.fsencode(path)) > PATH_MAX:
+            raise Unusable(
+                f"{path} is longer than the {PATH_MAX} bytes that a socket's path may have; "
+                "set NEOD_SOCKET to a shorter one"
+            )
+        make_private(path.parent)
+        if why := distrust(os.fspath(path), os.getuid()):
+            raise Unusable(f"the socket's folder cannot be trusted: {why}")
+        self.path = path
+        self._lock = Lock(path.with_name(f"{path.name}.lock"))
+        try:
+            _clear(path)
+            self.socket = _bind(path)
+            found = path.lstat()
+            self._inode = found.st_dev, found.st_ino
+        except BaseException:
+            self._lock.__exit__(None, None, None)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.socket.close()
+        try:
+            found = self.path.lstat()
+            if (found.st_dev, found.st_ino) == self._inode:
+                self.path.unlink()
+        except FileNotFoundError:
+            pass
+        self._lock.__exit__(None, None, None)
+
+
+def _clear(path: Path) -> None:
+    """Take away a socket that nobody listens on. Raises AlreadyRunning, Unusable."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise Unusable(f"{path} is there and is no socket; move it away, or set NEOD_SOCKET")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(os.fspath(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)
+            return
+        except BlockingIOError:  # its queue is full, so it is alive
+            raise AlreadyRunning(None, path) from None
+        raw = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        pid, _, _ = struct.unpack("3i", raw)
+        raise AlreadyRunning(pid, path)
+
+
+def _bind(path: Path) -> socket.socket:
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)  # so that there is no instant at which others could connect
+    try:
+        listening.bind(os.fspath(path))
+        listening.listen(socket.SOMAXCONN)
+    except BaseException:
+        listening.close()
+        raise
+    finally:
+        os.umask(before)
+    return listening

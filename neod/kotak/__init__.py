@@ -1,0 +1,1 @@
+"""What Kotak Neo says, and how to say it."""

@@ -1,0 +1,72 @@
+"""Log lines: one event a line, as key=value or as JSON, on stderr.
+
+Whoever logs passes an event and fields, never a secret: secrets have a type that shows as ***.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Mapping
+
+from neod.clock import rfc3339
+
+FIELDS = "neod_fields"
+_logger = logging.getLogger("neod")
+
+
+class _Lines(logging.Formatter):
+    def __init__(self, *, as_json: bool, stamp: bool) -> None:
+        super().__init__()
+        self._as_json = as_json
+        self._stamp = stamp
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {"level": record.levelname.lower(), "event": record.getMessage()}
+        if self._stamp or self._as_json:
+            fields = {"at": rfc3339(record.created), **fields}
+        fields |= {k: str(v) for k, v in getattr(record, FIELDS, {}).items() if v is not None}
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        if self._as_json:
+            return json.dumps(fields, ensure_ascii=False)
+        at = f"{fields.pop('at')} " if "at" in fields else ""
+        head = f"{at}{fields.pop('level')} {fields.pop('event')}"
+        traceback = fields.pop("traceback", "")
+        line = " ".join([head, *(f"{k}={_quoted(v)}" for k, v in fields.items())])
+        return f"{line}\n{traceback}" if traceback else line
+
+
+def _quoted(text: str) -> str:
+    plain = text and all(c.isprintable() and c not in ' "=' for c in text)
+    return text if plain else json.dumps(text, ensure_ascii=False)
+
+
+def set_up(environ: Mapping[str, str]) -> str:
+    """Log as $NEOD_LOG says: `info` or `debug`, `,json` after it. Returns what is wrong with it."""
+    level, _, form = environ.get("NEOD_LOG", "info").partition(",")
+    handler = logging.StreamHandler(sys.stderr)
+    # Under systemd the journal stamps each line itself.
+    handler.setFormatter(_Lines(as_json=form == "json", stamp="JOURNAL_STREAM" not in environ))
+    _logger.handlers = [handler]
+    _logger.propagate = False
+    _logger.setLevel(logging.DEBUG if level == "debug" else logging.INFO)
+    if level not in ("", "info", "debug") or form not in ("", "json"):
+        return 'NEOD_LOG takes "info" or "debug", with ",json" after it or without'
+    return ""
+
+
+def event(name: str, /, *, level: int = logging.INFO, **fields: object) -> None:
+    """One line."""
+    _logger.log(level, name, extra={FIELDS: fields})
+
+
+def debug(name: str, /, **fields: object) -> None:
+    event(name, level=logging.DEBUG, **fields)
+
+
+def warning(name: str, /, **fields: object) -> None:
+    event(name, level=logging.WARNING, **fields)
+
+
+def error(name: str, /, *, exc_info: BaseException | None = None, **fields: object) -> None:
+    _logger.error(name, exc_info=exc_info, extra={FIELDS: fields})

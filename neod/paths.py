@@ -1,0 +1,34 @@
+"""Where neod's files are. Makes folders, reads nothing in them."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import platformdirs
+
+
+def config_file(environ: Mapping[str, str]) -> Path:
+    """The configuration: $NEOD_CONFIG, else ~/.config/neod/config.toml."""
+    if environ.get("NEOD_CONFIG"):
+        return Path(environ["NEOD_CONFIG"]).expanduser()
+    return platformdirs.user_config_path("neod") / "config.toml"
+
+
+def state_folder() -> Path:
+    """Ledgers and the lock over them: $XDG_STATE_HOME/neod, else ~/.local/state/neod."""
+    return platformdirs.user_state_path("neod")
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that only its owner may enter, with what is missing above it.
+
+    Raises OSError. A folder that is there already keeps its mode.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+    else:
+        os.chmod(folder, 0o700)  # noqa: PTH101 - whatever the umask made of it
