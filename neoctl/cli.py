@@ -144,7 +144,7 @@ def _main(argv: list[str], environ: Mapping[str, str]) -> int:
             raise Usage(_unknown(verb))
         run, takes = VERBS[verb]
         if len(words) != takes:
-            raise Usage(f"neoctl {verb} takes {'no' if not takes else takes} argument(s)")
+            raise Usage(f"neoctl {verb} takes {takes or 'no'} argument(s)")
         return run(options, environ)
     except Usage as error:
         sys.stderr.write(f"neoctl: {error}\n")

@@ -1,6 +1,7 @@
 """neod: the commands. Turns what went wrong into one message and an exit status."""
 
 import argparse
+import logging
 import math
 import os
 import sys
@@ -23,7 +24,8 @@ LATER = ("check", "login", "setup", "install", "uninstall")
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = _parser().parse_args(argv)
-    log_trouble = log.set_up(os.environ)
+    quiet = options.command == "demo"  # it has a screen of its own
+    log_trouble = log.set_up(os.environ, logging.WARNING if quiet else logging.INFO)
     try:
         if log_trouble:
             raise Unusable(log_trouble)

@@ -41,15 +41,15 @@ def _quoted(text: str) -> str:
     return text if plain else json.dumps(text, ensure_ascii=False)
 
 
-def set_up(environ: Mapping[str, str]) -> str:
+def set_up(environ: Mapping[str, str], usual: int = logging.INFO) -> str:
     """Log as $NEOD_LOG says: `info` or `debug`, `,json` after it. Returns what is wrong with it."""
-    level, _, form = environ.get("NEOD_LOG", "info").partition(",")
+    level, _, form = environ.get("NEOD_LOG", "").partition(",")
     handler = logging.StreamHandler(sys.stderr)
     # Under systemd the journal stamps each line itself.
     handler.setFormatter(_Lines(as_json=form == "json", stamp="JOURNAL_STREAM" not in environ))
     _logger.handlers = [handler]
     _logger.propagate = False
-    _logger.setLevel(logging.DEBUG if level == "debug" else logging.INFO)
+    _logger.setLevel({"debug": logging.DEBUG, "info": logging.INFO}.get(level, usual))
     if level not in ("", "info", "debug") or form not in ("", "json"):
         return 'NEOD_LOG takes "info" or "debug", with ",json" after it or without'
     return ""

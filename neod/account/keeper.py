@@ -5,7 +5,7 @@ never in another account's and never in the daemon.
 """
 
 from collections.abc import Callable, Generator, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import TypeVar
 
 import trio
@@ -65,10 +65,8 @@ class Keeper:
 
     async def run(self) -> None:
         """Keep the session, for ever."""
-        try:
+        with suppress(SecretUnavailable):  # the attempt that follows meets it again, and says so
             _, self._secrets = await self._read_secrets()
-        except SecretUnavailable:
-            pass  # the attempt that follows meets it again, and says so
         while True:
             decision = self._decide()
             self._stand(decision)
@@ -205,33 +203,37 @@ class Keeper:
 
     async def _drive(self, flow: Generator[Request, Reply, T], send: Send, why: str) -> T:
         """Play a flow against the broker, each of its requests in the ledger before it is sent."""
-        attempt: Attempt | None = None
-        try:
-            request = next(flow)
-            while True:
-                attempt = Attempt(
-                    id=self._ledger.history.last_id + 1,
-                    step=request.step,
-                    secrets=self._secrets,
-                    why=why,
-                    **self._stamp(),
-                )
-                await self._ledger.append(attempt)
-                log.debug("request", account=self.account.name, step=request.step, url=request.url)
+        request: Request | None = next(flow)
+        while request is not None:
+            attempt = await self._begin(request, why)
+            failure = None
+            try:
                 reply = await send(request)
                 self._skew = clock_skew(reply, self._clock.wall())
                 request = flow.send(reply)
-                await self._end(attempt, "accepted")
-                attempt = None
-        except StopIteration as stop:
-            if attempt is not None:
-                await self._end(attempt, "accepted")
-            value: T = stop.value
-            return value
-        except LoginFailed as failure:
-            if attempt is not None:
+            except StopIteration as stop:
+                request, result = None, stop.value
+            except LoginFailed as error:
+                failure = error
+            if failure is not None:
                 await self._end(attempt, failure.kind, failure.detail)
-            raise
+                raise failure
+            await self._end(attempt, "accepted")
+        brought: T = result
+        return brought
+
+    async def _begin(self, request: Request, why: str) -> Attempt:
+        """Write that a request is about to go out. Raises OSError, and then it must not."""
+        attempt = Attempt(
+            id=self._ledger.history.last_id + 1,
+            step=request.step,
+            secrets=self._secrets,
+            why=why,
+            **self._stamp(),
+        )
+        await self._ledger.append(attempt)
+        log.debug("request", account=self.account.name, step=request.step, url=request.url)
+        return attempt
 
     async def _end(self, attempt: Attempt, result: str, detail: str = "") -> None:
         await self._record(Outcome(id=attempt.id, result=result, detail=detail, **self._stamp()))
@@ -291,13 +293,13 @@ class Keeper:
             password=password,
             access=Consumer(*access) if account.consumer else access[0],
         )
-        if account.access_token and (end := ready_until(access[0].reveal())) is not None:
-            if end <= self._clock.wall():
-                raise SecretUnavailable(
-                    account.access_token,
-                    f"this access token ended at {rfc3339(end)}",
-                    "make a new one in the developer portal",
-                )
+        end = ready_until(access[0].reveal()) if account.access_token else None
+        if account.access_token and end is not None and end <= self._clock.wall():
+            raise SecretUnavailable(
+                account.access_token,
+                f"this access token ended at {rfc3339(end)}",
+                "make a new one in the developer portal",
+            )
         parts = [*account.identity, *(secret.reveal() for secret in texts)]
         return credentials, await self._ledger.fingerprint(parts)
 

@@ -97,7 +97,7 @@ class Api:
         first = next(iter(missing.values()))
         raise Problem(first.code, why, action=first.action, retry_after=first.retry_after)
 
-    async def unblock(self, request: Request, body: bytes) -> Response:
+    async def unblock(self, _request: Request, body: bytes) -> Response:
         try:
             asked = msgspec.json.decode(body, type=_Unblock)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -254,26 +254,20 @@ def _fields(reply: Reply) -> dict[str, object]:
 
 def _complaint(reply: Reply) -> tuple[frozenset[str], str]:
     """The codes and the message of a failure, wherever the reply has them."""
-    codes: set[str] = set()
-    message: list[str] = []
     fields = _fields(reply)
-    nested = [fields.get("data"), fields.get("fault")]
     error = fields.get("error")
-    nested += error if isinstance(error, list) else [error]
-    for place in [fields, *nested]:
-        if isinstance(place, str):
-            codes.add(place)
-            message.append(place)
-            continue
-        if not isinstance(place, dict):
-            continue
-        for name in ("code", "stCode", "errorCode"):
-            if isinstance(place.get(name), (str, int)):
-                codes.add(str(place[name]))
-        for name in ("message", "errMsg", "description", "error_description"):
-            if isinstance(place.get(name), str):
-                message.append(str(place[name]))
-    return frozenset(codes), " ".join(message).lower()
+    errors = error if isinstance(error, list) else [error]
+    places = [fields, fields.get("data"), fields.get("fault"), *errors]
+    texts = [place for place in places if isinstance(place, str)]
+    tables = [place for place in places if isinstance(place, dict)]
+    codes = [table.get(name) for table in tables for name in ("code", "stCode", "errorCode")]
+    words = [
+        table.get(name)
+        for table in tables
+        for name in ("message", "errMsg", "description", "error_description")
+    ]
+    message = " ".join([*texts, *(word for word in words if isinstance(word, str))])
+    return frozenset(map(str, [*texts, *codes])), message.lower()
 
 
 def _is_page(reply: Reply) -> bool:
