@@ -1,0 +1,107 @@
+"""The sandbox's broker in memory, behind httpx's transport, doing what a test asks of it."""
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from functools import partial
+
+import httpx
+import trio
+
+from neod.account.keeper import Connect
+from neod.clock import Clock
+from neod.kotak.client import connected
+from neod.sandbox.broker import Broker
+
+
+@dataclass
+class Canned:
+    """A reply that does not come from the broker."""
+
+    status: int
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Body(httpx.AsyncByteStream):
+    """A body that has not been read yet, as one off a socket."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        await trio.lowlevel.checkpoint()
+        yield self._content
+
+
+class Refuse:
+    """Nobody listens."""
+
+
+class Hang:
+    """The request is taken, and no answer ever comes."""
+
+
+class Cut:
+    """The reply breaks off; the broker has done what was asked of it."""
+
+
+Fault = Canned | Refuse | Hang | Cut
+
+
+@dataclass
+class Seen:
+    """A request that reached the broker, or would have."""
+
+    at: float
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class KotakInMemory(httpx.AsyncBaseTransport):
+    """Faults are taken from `faults`, one a request; or from `always`, for as long as it is set."""
+
+    def __init__(self, broker: Broker, clock: Clock) -> None:
+        self.broker = broker
+        self.clock = clock
+        self.faults: deque[Fault | None] = deque()
+        self.always: Callable[[Seen], Fault | None] | None = None
+        self.seen: list[Seen] = []
+        self.latency = 0.1  # seconds
+
+    @property
+    def connect(self) -> Connect:
+        return partial(connected, transport=self)
+
+    @property
+    def logins(self) -> list[Seen]:
+        """The requests that carried a password."""
+        return [seen for seen in self.seen if "validate" in seen.path]
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        body = await request.aread()
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        seen = Seen(self.clock.wall(), request.url.path, headers, body)
+        self.seen.append(seen)
+        fault = self.faults.popleft() if self.faults else None
+        if fault is None and self.always is not None:
+            fault = self.always(seen)
+        if isinstance(fault, Refuse):
+            await trio.lowlevel.checkpoint()
+            raise httpx.ConnectError("connection refused", request=request)
+        if isinstance(fault, Hang):
+            await trio.sleep_forever()
+        await trio.sleep(self.latency)
+        if isinstance(fault, Canned):
+            return httpx.Response(fault.status, headers=fault.headers, stream=Body(fault.body))
+        now = self.clock.wall()
+        reply = self.broker.handle(request.method, seen.path, headers, body, now)
+        if isinstance(fault, Cut):
+            raise httpx.RemoteProtocolError("peer closed connection", request=request)
+        return httpx.Response(
+            reply.status,
+            headers={"Content-Type": reply.content_type, "Date": formatdate(now, usegmt=True)},
+            stream=Body(reply.body),
+        )

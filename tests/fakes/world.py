@@ -1,0 +1,74 @@
+"""One account's whole world in virtual time: keeper, board, ledger, broker, clocks."""
+
+import random
+from pathlib import Path
+
+import trio
+
+from neod import config
+from neod.account.keeper import Keeper
+from neod.account.session import Board
+from neod.sandbox.broker import Broker, Settings
+from tests.fakes.clock import START, VirtualClock
+from tests.fakes.kotak import KotakInMemory
+from tests.fakes.ledger import MemoryLedger
+
+URL = "http://127.0.0.1:1/"
+PASSWORD = "sandbox-password"
+
+
+def account(name: str = "main", **changes: object) -> config.Account:
+    """An account that the sandbox's broker knows; `changes` are keys of its table."""
+    table: dict[str, object] = {
+        "mobile": "+919999996708",
+        "password": PASSWORD,
+        "consumer_key": "sandbox-consumer-key",
+        "consumer_secret": "sandbox-consumer-secret",
+        "endpoints": {"session": URL, "api": URL, "login": URL},
+    }
+    table |= changes
+    mistakes: list[str] = []
+    wanted = {name: {key: value for key, value in table.items() if value is not None}}
+    read = config.read({"account": wanted}, Path("/nowhere"), mistakes)
+    assert not mistakes, mistakes
+    return read.accounts[name]
+
+
+class World:
+    """Start and stop the keeper as a daemon would; the ledger's lines outlive it."""
+
+    def __init__(
+        self, settings: Settings = Settings(life=3600), start: float = START, **changes: object
+    ) -> None:
+        self.time = VirtualClock(start)
+        self.clock = self.time.clock
+        self.kotak = KotakInMemory(Broker(settings), self.clock)
+        self.ledger = MemoryLedger()
+        self.random = random.Random(1)
+        self.account = account(**changes)
+        self.boot()
+
+    def boot(self, **changes: object) -> None:
+        """A new keeper, as after a restart of the process; `changes` are to the configuration."""
+        if changes:
+            self.account = account(**changes)
+        self.ledger = MemoryLedger(self.ledger.lines)
+        self.board = Board(self.account.name, self.clock)
+        self.keeper = Keeper(
+            self.account,
+            self.board,
+            self.ledger,
+            clock=self.clock,
+            connect=self.kotak.connect,
+            environ={},
+            draw=self.random.random,
+        )
+
+    async def run_for(self, seconds: float) -> None:
+        """Let the keeper run for so long, from its start to its end."""
+        with trio.move_on_after(seconds):
+            await self.keeper.run()
+
+    @property
+    def state(self) -> str:
+        return self.board.standing.state
