@@ -17,8 +17,8 @@ URL = "http://127.0.0.1:1/"
 PASSWORD = "sandbox-password"
 
 
-def account(name: str = "main", **changes: object) -> config.Account:
-    """An account that the sandbox's broker knows; `changes` are keys of its table."""
+def account(**changes: object) -> config.Account:
+    """An account that the sandbox's broker knows; `changes` are keys of its table, None: without."""
     table: dict[str, object] = {
         "mobile": "+919999996708",
         "password": PASSWORD,
@@ -28,21 +28,21 @@ def account(name: str = "main", **changes: object) -> config.Account:
     }
     table |= changes
     mistakes: list[str] = []
-    wanted = {name: {key: value for key, value in table.items() if value is not None}}
+    wanted = {"main": {key: value for key, value in table.items() if value is not None}}
     read = config.read({"account": wanted}, Path("/nowhere"), mistakes)
     assert not mistakes, mistakes
-    return read.accounts[name]
+    return read.accounts["main"]
 
 
 class World:
     """Start and stop the keeper as a daemon would; the ledger's lines outlive it."""
 
     def __init__(
-        self, settings: Settings = Settings(life=3600), start: float = START, **changes: object
+        self, settings: Settings | None = None, *, start: float = START, **changes: object
     ) -> None:
         self.time = VirtualClock(start)
         self.clock = self.time.clock
-        self.kotak = KotakInMemory(Broker(settings), self.clock)
+        self.kotak = KotakInMemory(Broker(settings or Settings(life=3600)), self.clock)
         self.ledger = MemoryLedger()
         self.random = random.Random(1)
         self.account = account(**changes)
