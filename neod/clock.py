@@ -14,6 +14,7 @@ import msgspec
 import trio
 
 SLICE = 30.0  # seconds: the longest that neod goes without looking at the wall clock
+GRAIN = 0.001  # seconds: the least that is waited, so that no rounding makes a loop spin
 INDIA = timezone(timedelta(hours=5, minutes=30), "IST")
 
 
@@ -36,7 +37,7 @@ async def wait_until(when: float | None, clock: Clock, interrupt: trio.Event) ->
     It may return early, at least every SLICE seconds: the caller looks at the time again, and
     so learns of a suspend or of a step. With `when` None only that and `interrupt` end it.
     """
-    left = SLICE if when is None else min(SLICE, max(0.0, when - clock.wall()))
+    left = SLICE if when is None else min(SLICE, max(GRAIN, when - clock.wall()))
     with trio.move_on_after(left):
         await interrupt.wait()
 

@@ -73,6 +73,7 @@ class Refused(msgspec.Struct, frozen=True):
     secrets: str
     times: int
     at: float  # of the last refusal
+    detail: str = ""  # what was refused, and where to look
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +126,7 @@ def advance(history: History, line: Line) -> History:
             attempt = history.pending
             if attempt is None or attempt.id != line.id:
                 return history
-            return _end(history, attempt, line.result, line.at)
+            return _end(history, attempt, line.result, line.at, line.detail)
 
 
 def settle(history: History) -> History:
@@ -135,7 +136,7 @@ def settle(history: History) -> History:
     return _end(history, history.pending, "unanswered", history.pending.at)
 
 
-def _end(history: History, attempt: Attempt, result: str, at: float) -> History:
+def _end(history: History, attempt: Attempt, result: str, at: float, detail: str = "") -> History:
     secrets = attempt.secrets
     history = msgspec.structs.replace(history, pending=None)
     is_login = attempt.step == "login"
@@ -153,7 +154,7 @@ def _end(history: History, attempt: Attempt, result: str, at: float) -> History:
             times = before.times + 1 if before else 1
             return msgspec.structs.replace(
                 history,
-                refused=(*others, Refused(secrets=secrets, times=times, at=at)),
+                refused=(*others, Refused(secrets, times, at, detail)),
                 pardoned=False,
             )
         case "unanswered" | "unintelligible" if is_login:

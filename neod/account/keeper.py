@@ -13,7 +13,16 @@ import trio
 from neod import log
 from neod.account import policy
 from neod.account.edge import DAY, learn
-from neod.account.history import Attempt, EdgeKnown, Line, Outcome, Published, Stamp, Unblocked
+from neod.account.history import (
+    Attempt,
+    EdgeKnown,
+    Line,
+    Outcome,
+    Published,
+    Stamp,
+    Unblocked,
+    settle,
+)
 from neod.account.ledger import Ledger
 from neod.account.session import Board, Failure, Held, Standing
 from neod.account.snapshot import from_login, ready_until, with_bearer
@@ -96,7 +105,7 @@ class Keeper:
         return policy.decide(
             self._clock.wall(),
             self.board.life(),
-            self._ledger.history,
+            settle(self._ledger.history),  # no attempt is under way here: one without end got none
             self._secrets,
             self._trouble,
             self.account.rules,
@@ -216,7 +225,7 @@ class Keeper:
             except LoginFailed as error:
                 failure = error
             if failure is not None:
-                await self._end(attempt, failure.kind, failure.detail)
+                await self._end(attempt, failure.kind, f"{failure.detail}; {failure.action}")
                 raise failure
             await self._end(attempt, "accepted")
         brought: T = result

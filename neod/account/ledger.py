@@ -138,7 +138,8 @@ def _begin(path: Path, account: str, lines: list[Line], clock: Clock) -> FileLed
 
 def _as_if_refused(clock: Clock) -> Line:
     now = clock.wall()
-    refused = (Refused(secrets=ANY_SECRETS, times=1, at=now),)
+    detail = "the ledger was damaged, so neod does not know what it has tried"
+    refused = (Refused(secrets=ANY_SECRETS, times=1, at=now, detail=detail),)
     return Carried(at=now, time=rfc3339(now), history=History(refused=refused))
 
 

@@ -178,13 +178,13 @@ def _refused(now: float, history: History, secrets: str) -> Decision | None:
     if refused := history.refusals(secrets):
         if not proven or refused.times >= 2:
             times = "once" if refused.times == 1 else f"{refused.times} times"
-            why = f"the broker refused these credentials {times}, last at {clock_time(refused.at)}"
+            why = f"refused {times}, last at {clock_time(refused.at)}: {refused.detail}"
             return Decision("wait", "credentials_rejected", why)
         again = refused.at + SECOND_CHANCE
         if now < again:
             why = (
                 f"credentials that were accepted before were refused at {clock_time(refused.at)}; "
-                f"tries once more at {clock_time(again)}"
+                f"tries once more at {clock_time(again)}: {refused.detail}"
             )
             return Decision("wait", "credentials_rejected", why, again)
     if not proven and history.doubted == secrets and history.doubts >= 2:

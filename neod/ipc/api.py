@@ -78,7 +78,8 @@ class Api:
 
     async def readyz(self, request: Request, _body: bytes) -> Response:
         if not self._accounts:
-            raise Problem("unknown_account", "no account is configured", action=_CONFIGURE)
+            none = Problem("unknown_account", "no account is configured", action=_CONFIGURE)
+            return none.response(status=503)
         boards = (
             [self._account(request).board]
             if "account" in request.query
@@ -95,7 +96,8 @@ class Api:
             return _json({"status": "ok", "why": f"{names}: a valid session each"})
         why = "; ".join(f"{name}: {problem.detail}" for name, problem in missing.items())
         first = next(iter(missing.values()))
-        raise Problem(first.code, why, action=first.action, retry_after=first.retry_after)
+        worst = Problem(first.code, why, action=first.action, retry_after=first.retry_after)
+        return worst.response(status=503)
 
     async def unblock(self, _request: Request, body: bytes) -> Response:
         try:
@@ -145,6 +147,7 @@ class Api:
         return self._accounts[name]
 
 
+_CORRECT = "correct them and restart neod; or, if they are right: neoctl unblock"
 _CONFIGURE = "write [account.NAME] into config.toml, and restart neod"
 
 
@@ -217,10 +220,7 @@ def _none_valid(board: Board, wait: float | None) -> Problem:
     why = f"{standing.why}: {told}" if told else standing.why
     match standing.state:
         case "credentials_rejected":
-            help_ = (
-                f"{action}; then restart neod, or: neoctl unblock" if action else "neoctl unblock"
-            )
-            return Problem("credentials_rejected", why, action=help_, retry_after=wait)
+            return Problem("credentials_rejected", standing.why, action=_CORRECT, retry_after=wait)
         case "blocked":
             return Problem("blocked", why, action=action or "neoctl unblock", retry_after=wait)
         case "login_budget" | "otp_needed" | "paused" as code:

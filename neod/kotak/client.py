@@ -63,19 +63,32 @@ async def _send(client: httpx.AsyncClient, request: Request) -> Reply:
                 "POST", request.url, headers=request.headers, json=request.body
             ) as response:
                 body = bytearray()
-                async for some in response.aiter_raw():
-                    body += some
-                    if len(body) > REPLY_MAX:
-                        raise LoginFailed(
-                            "unintelligible", f"the reply to {name} is longer than 1 MiB"
-                        )
+                with trio.CancelScope() as enough:
+                    async for some in response.aiter_raw():
+                        body += some
+                        if len(body) > REPLY_MAX:
+                            # Not `raise`: that would leave httpx's generators half way.
+                            enough.cancel()
+                if enough.cancelled_caught:
+                    raise LoginFailed("unintelligible", f"the reply to {name} is longer than 1 MiB")
                 headers = {k.lower(): v for k, v in response.headers.items()}
                 return Reply(response.status_code, headers, bytes(body))
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-        # The message of a failed handshake names hosts and certificates, nothing of ours.
-        why = f"cannot connect for {name}: {str(error) or type(error).__name__}"
+        why = f"cannot connect for {name}: {_root(error)}"
         raise LoginFailed("unavailable", why, "neod goes on trying") from None
     except (httpx.HTTPError, httpx.InvalidURL, trio.TooSlowError) as error:
         how = "in time" if isinstance(error, (httpx.TimeoutException, trio.TooSlowError)) else ""
         why = f"{name} was sent, and no whole reply came {how}".rstrip()
         raise LoginFailed("unanswered", why, "neod goes on trying") from None
+
+
+def _root(error: BaseException) -> str:
+    """What the operating system or TLS said: httpx wraps it in errors that have no words.
+
+    It names addresses and certificates, nothing that was to be sent.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return _root(error.exceptions[0])
+    cause = error.__cause__ or error.__context__
+    said = _root(cause) if cause is not None else ""
+    return said or str(error)

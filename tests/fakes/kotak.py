@@ -70,6 +70,7 @@ class KotakInMemory(httpx.AsyncBaseTransport):
         self.always: Callable[[Seen], Fault | None] | None = None
         self.seen: list[Seen] = []
         self.latency = 0.1  # seconds
+        self.slow = 0.0  # seconds that the broker's clock is behind
 
     @property
     def connect(self) -> Connect:
@@ -96,7 +97,7 @@ class KotakInMemory(httpx.AsyncBaseTransport):
         await trio.sleep(self.latency)
         if isinstance(fault, Canned):
             return httpx.Response(fault.status, headers=fault.headers, stream=Body(fault.body))
-        now = self.clock.wall()
+        now = self.clock.wall() - self.slow
         reply = self.broker.handle(request.method, seen.path, headers, body, now)
         if isinstance(fault, Cut):
             raise httpx.RemoteProtocolError("peer closed connection", request=request)

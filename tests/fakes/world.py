@@ -18,7 +18,7 @@ PASSWORD = "sandbox-password"
 
 
 def account(**changes: object) -> config.Account:
-    """An account that the sandbox's broker knows; `changes` are keys of its table, None: without."""
+    """An account that the sandbox knows; `changes` are keys of its table, None takes one away."""
     table: dict[str, object] = {
         "mobile": "+919999996708",
         "password": PASSWORD,
@@ -68,6 +68,10 @@ class World:
         """Let the keeper run for so long, from its start to its end."""
         with trio.move_on_after(seconds):
             await self.keeper.run()
+
+    @property
+    def generation(self) -> int:
+        return self.board.held.session.generation if self.board.held else 0
 
     @property
     def state(self) -> str:

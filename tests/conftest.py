@@ -1,0 +1,45 @@
+"""What several test files need. No fixture here holds a clock: see tests/fakes/clock.py."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests.fakes.process import Home, Sandbox
+
+# The machine that runs this is noisy: a slow example is no failure.
+settings.register_profile("neod", deadline=None)
+settings.load_profile("neod")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """A user's folders."""
+    return Home(tmp_path)
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """A sandbox whose sessions live to midnight in India, as Kotak's do."""
+    with Sandbox() as running:
+        yield running
+
+
+@pytest.fixture
+def silent_broker() -> Iterator[str]:
+    """The URL of a port that takes connections and never answers."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+
+
+@pytest.fixture(autouse=True)
+def _no_environment_of_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test must not find, nor change, the configuration of whoever runs it."""
+    for name in list(os.environ):
+        if name.startswith("NEOD_"):
+            monkeypatch.delenv(name)

@@ -1,0 +1,188 @@
+"""Keepers, connections and accepting together: start, serve, stop. Virtual time, memory streams."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from neod import daemon
+from neod.ipc.api import Api
+from neod.ipc.server import Server
+from tests.fakes.kotak import Hang, Refuse
+from tests.fakes.streams import MemoryListener
+from tests.fakes.world import World
+
+
+class Running:
+    """A daemon over a memory listener, with any number of accounts."""
+
+    def __init__(self, worlds: dict[str, World], grace: float) -> None:
+        self.worlds = worlds
+        self.grace = grace
+        self.listener = MemoryListener()
+        self.stop = trio.Event()
+        self.said: list[str] = []
+        self.stopped_at = 0.0
+
+    async def run(self) -> None:
+        keepers = {name: world.keeper for name, world in self.worlds.items()}
+        await daemon.serve(
+            keepers,
+            self.listener,  # type: ignore[arg-type]
+            Server(Api(keepers, 0).respond),
+            grace=self.grace,
+            shutdown=self.stop.wait,
+            ready=lambda: self.said.append("ready"),
+            stopping=lambda: self.said.append("stopping"),
+        )
+        self.stopped_at = trio.current_time()
+
+    async def get(self, target: str) -> tuple[int, bytes]:
+        stream = await self.listener.connect()
+        await stream.send_all(f"GET {target} HTTP/1.0\r\n\r\n".encode())
+        raw = b""
+        async for some in stream:
+            raw += some
+        head, _, body = raw.partition(b"\r\n\r\n")
+        return int(head.split()[1]) if head else 0, body
+
+
+@asynccontextmanager
+async def running(*worlds: World, grace: float = 3) -> AsyncIterator[Running]:
+    names = ["main", "second", "third"]
+    daemon_ = Running(dict(zip(names, worlds, strict=False)), grace)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(daemon_.run)
+        await trio.testing.wait_all_tasks_blocked()
+        yield daemon_
+        daemon_.stop.set()
+
+
+async def test_it_is_ready_when_it_listens_and_not_when_it_is_logged_in(
+    autojump_clock: MockClock,
+) -> None:
+    world = World()
+    world.kotak.always = lambda _: Hang()
+
+    async with running(world) as daemon_:
+        assert daemon_.said == ["ready"]
+        status, body = await daemon_.get("/v1/token")
+        assert (status, json.loads(body)["code"]) == (503, "not_ready")
+
+    assert daemon_.said == ["ready", "stopping"]
+
+
+async def test_p5_a_login_that_hangs_delays_neither_status_nor_stop(
+    autojump_clock: MockClock,
+) -> None:
+    world = World()
+    world.kotak.always = lambda _: Hang()
+
+    async with running(world) as daemon_:
+        await trio.sleep(5)
+        asked = trio.current_time()
+        assert (await daemon_.get("/v1/status"))[0] == 200
+        assert trio.current_time() == asked
+        stopping = trio.current_time()
+
+    assert daemon_.stopped_at == stopping
+
+
+async def test_who_waits_is_told_at_the_stop(autojump_clock: MockClock) -> None:
+    world = World()
+    world.kotak.always = lambda _: Refuse()
+    answers: list[tuple[int, bytes]] = []
+
+    async def wait() -> None:
+        answers.append(await daemon_.get("/v1/token?wait=300"))
+
+    async with trio.open_nursery() as nursery, running(world) as daemon_:
+        nursery.start_soon(wait)
+        await trio.sleep(20)
+
+    [(status, body)] = answers
+    assert status == 503
+    assert json.loads(body)["code"] == "shutting_down"
+
+
+async def test_an_idle_connection_does_not_delay_the_stop(autojump_clock: MockClock) -> None:
+    async with running(World()) as daemon_:
+        stream = await daemon_.listener.connect()
+        await stream.send_all(b"GET /livez HTTP/1.1\r\n\r\n")
+        assert b"200 OK" in await stream.receive_some()
+        stopping = trio.current_time()
+
+    assert daemon_.stopped_at == stopping
+    assert await stream.receive_some() == b""
+
+
+async def test_a_connection_that_is_stuck_is_cut_after_the_grace(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(World(), grace=2) as daemon_:
+        stream = await daemon_.listener.connect()
+        await stream.send_all(b"GET /livez HT")
+        await trio.sleep(1)
+        stopping = trio.current_time()
+
+    assert daemon_.stopped_at == stopping + 2
+
+
+@pytest.mark.parametrize("trouble", ["hangs", "refused", "no secret"])
+async def test_one_accounts_trouble_never_touches_another(
+    autojump_clock: MockClock, trouble: str
+) -> None:
+    alone = World()
+    async with running(alone):
+        await trio.sleep(3 * 3600)
+
+    well = World()
+    ill = World(password={"env": "NOT_SET"} if trouble == "no secret" else "wrong")
+    if trouble == "hangs":
+        ill.kotak.always = lambda _: Hang()
+    async with running(well, ill) as daemon_:
+        await trio.sleep(3 * 3600)
+        assert (await daemon_.get("/v1/token?account=main"))[0] == 200
+        assert (await daemon_.get("/v1/token?account=second"))[0] in (409, 503)
+
+    def times(world: World) -> list[float]:
+        start = world.kotak.seen[0].at
+        return [round(seen.at - start, 3) for seen in world.kotak.seen]
+
+    assert times(well) == times(alone)
+
+
+async def test_p8_ready_means_that_a_bot_gets_a_session_now(autojump_clock: MockClock) -> None:
+    world = World()
+    async with running(world) as daemon_:
+        for _ in range(50):
+            ready, _body = await daemon_.get("/readyz")
+            token, _body = await daemon_.get("/v1/token")
+            assert (ready == 200) == (token == 200)
+            await trio.sleep(0.05)
+        assert ready == 200
+
+
+async def test_p8_nothing_configured_is_not_ready(autojump_clock: MockClock) -> None:
+    async with running() as daemon_:
+        assert (await daemon_.get("/readyz"))[0] == 503
+        assert (await daemon_.get("/v1/token"))[0] == 404
+        assert (await daemon_.get("/livez"))[0] == 200
+
+
+async def test_a_bug_in_a_keepers_loop_ends_the_daemon_for_systemd_to_restart(
+    autojump_clock: MockClock,
+) -> None:
+    world = World()
+
+    async def broken() -> None:
+        await trio.sleep(1)
+        raise ZeroDivisionError
+
+    world.keeper.run = broken  # type: ignore[method-assign]
+    with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
+        async with running(world):
+            await trio.sleep(10)

@@ -1,0 +1,107 @@
+"""The day's edge: learnt from a renewal that gained nothing, forgotten when outlived."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neod.account.edge import DAY, Edge, daily, ends_there, learn, slack
+
+MIDNIGHT = 1687977000.0  # 2023-06-29T00:00:00+05:30
+HOUR = 3600.0
+
+
+def test_a_renewal_that_gained_nothing_teaches_the_edge() -> None:
+    old = MIDNIGHT - 8 * HOUR, MIDNIGHT
+    edge = learn(None, old, (MIDNIGHT - 600, MIDNIGHT))
+
+    assert edge == Edge(at=MIDNIGHT)
+    assert ends_there(edge, MIDNIGHT - 600, MIDNIGHT)
+
+
+def test_a_minute_gained_is_nothing_and_more_is_something() -> None:
+    old = MIDNIGHT - 8 * HOUR, MIDNIGHT
+
+    assert learn(None, old, (MIDNIGHT - 600, MIDNIGHT + 60)) is not None
+    assert learn(None, old, (MIDNIGHT - 600, MIDNIGHT + 61)) is None
+
+
+def test_a_renewal_of_a_short_session_gains_its_life_and_teaches_nothing() -> None:
+    assert learn(None, (0.0, 6.0), (4.0, 10.0)) is None
+
+
+def test_a_lapsed_session_teaches_nothing() -> None:
+    assert learn(None, None, (MIDNIGHT - 600, MIDNIGHT)) is None
+
+
+def test_the_first_session_from_after_the_edge_tells_that_it_is_a_time_of_day() -> None:
+    edge = learn(Edge(at=MIDNIGHT), None, (MIDNIGHT + 3, MIDNIGHT + DAY))
+
+    assert edge == Edge(at=MIDNIGHT, every=DAY)
+
+
+def test_it_is_a_time_of_day_even_if_neod_was_away_for_some_days() -> None:
+    edge = learn(Edge(at=MIDNIGHT), None, (MIDNIGHT + 3 * DAY + 5, MIDNIGHT + 4 * DAY))
+
+    assert edge == Edge(at=MIDNIGHT, every=DAY)
+
+
+def test_edges_of_a_sandbox_are_seconds_apart() -> None:
+    edge = learn(Edge(at=MIDNIGHT), None, (MIDNIGHT + 1, MIDNIGHT + 20))
+
+    assert edge == Edge(at=MIDNIGHT, every=20.0)
+    assert ends_there(edge, MIDNIGHT + 21, MIDNIGHT + 40)
+    assert not ends_there(edge, MIDNIGHT + 21, MIDNIGHT + 33)
+
+
+def test_a_session_that_outlives_the_edge_makes_it_forgotten() -> None:
+    daily_edge = Edge(at=MIDNIGHT, every=DAY)
+    begin = MIDNIGHT + DAY - HOUR
+
+    assert learn(daily_edge, None, (begin, begin + 8 * HOUR)) is None
+    assert learn(Edge(at=MIDNIGHT), None, (MIDNIGHT - HOUR, MIDNIGHT + HOUR)) is None
+
+
+def test_a_session_that_ends_at_the_edge_or_before_it_does_not() -> None:
+    edge = Edge(at=MIDNIGHT, every=DAY)
+
+    assert learn(edge, None, (MIDNIGHT + HOUR, MIDNIGHT + DAY)) == edge
+    assert learn(edge, None, (MIDNIGHT + HOUR, MIDNIGHT + 9 * HOUR)) == edge
+
+
+def test_another_useless_renewal_at_the_known_edge_changes_nothing() -> None:
+    edge = Edge(at=MIDNIGHT, every=DAY)
+    old = MIDNIGHT + HOUR, MIDNIGHT + DAY
+
+    assert learn(edge, old, (MIDNIGHT + DAY - 60, MIDNIGHT + DAY)) == edge
+
+
+def test_an_edge_that_moved_is_learnt_anew() -> None:
+    edge = Edge(at=MIDNIGHT, every=DAY)
+    six = MIDNIGHT + 6 * HOUR
+
+    assert learn(edge, (MIDNIGHT + 10, six), (six - 600, six)) == Edge(at=six)
+
+
+@pytest.mark.parametrize("days", [0, 1, 365])
+def test_an_edge_from_the_configuration_is_a_time_of_day_in_india(days: int) -> None:
+    edge = daily(0.0)
+    end = MIDNIGHT + days * DAY
+
+    assert ends_there(edge, end - 8 * HOUR, end)
+    assert ends_there(edge, end - 8 * HOUR, end + 59)
+    assert not ends_there(edge, end - 8 * HOUR, end + 600)
+    assert not ends_there(edge, end - 8 * HOUR, end - HOUR)
+
+
+times = st.floats(min_value=0, max_value=4e9)
+
+
+@given(times, st.floats(0, 1e6), st.floats(0, 1e6), st.floats(0, 1e6))
+def test_a_session_whose_renewal_taught_the_edge_is_never_renewed_before_it(
+    begin: float, life: float, later: float, gain: float
+) -> None:
+    old = begin, begin + life
+    new = min(begin + later, old[1]), old[1] + min(gain, slack(life))
+    edge = learn(None, old, new)
+
+    assert ends_there(edge, *new)

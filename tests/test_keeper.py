@@ -1,0 +1,535 @@
+"""The keeper against a broker that behaves, in virtual time. Nothing here touches a file."""
+
+import json
+from itertools import pairwise
+
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trio.testing import MockClock
+
+from neod.account.edge import DAY, Edge
+from neod.account.keeper import NotUnblocked
+from neod.sandbox.broker import Settings
+from tests.fakes.clock import START
+from tests.fakes.kotak import Canned, Cut, Fault, Hang, Refuse, Seen
+from tests.fakes.world import PASSWORD, World
+
+HOUR = 3600.0
+MIDNIGHT = 1687977000.0  # 2023-06-29T00:00:00+05:30
+
+
+async def test_it_logs_in_at_once_and_renews_ahead_of_the_end(autojump_clock: MockClock) -> None:
+    world = World(Settings(life=HOUR, bearer_life=10 * HOUR))
+
+    await world.run_for(3 * HOUR)
+
+    times = [login.at - START for login in world.kotak.logins]
+    assert times[0] < 1
+    assert all(0.68 * HOUR < later - earlier <= 0.76 * HOUR for earlier, later in pairwise(times))
+    assert world.state == "ok"
+
+
+async def test_each_renewal_is_a_new_generation_and_there_is_no_gap(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(Settings(life=60))
+    seen: list[int] = []
+    gaps = 0
+
+    async def watch() -> None:
+        nonlocal gaps
+        while True:
+            held = world.board.valid()
+            if held is None:
+                gaps += 1
+            elif not seen or held.session.generation != seen[-1]:
+                seen.append(held.session.generation)
+            await trio.sleep(0.05)
+
+    with trio.move_on_after(600):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.keeper.run)
+            while world.board.valid() is None:
+                await world.board.changed.wait()
+            nursery.start_soon(watch)
+
+    assert gaps == 0
+    assert seen == list(range(1, len(seen) + 1))
+    assert len(seen) > 10
+
+
+async def test_generations_go_on_after_a_restart(autojump_clock: MockClock) -> None:
+    world = World()
+    await world.run_for(10)
+    first = world.generation
+
+    world.boot()
+    await world.run_for(10)
+
+    assert world.generation == first + 1
+
+
+# The day's edge
+
+
+async def test_the_edge_costs_one_useless_login_the_first_time_and_none_after(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(Settings(), start=MIDNIGHT - 2 * HOUR, access_token="sandbox-access-token",
+                  consumer_key=None, consumer_secret=None)  # fmt: skip
+
+    await world.run_for(3 * DAY)
+
+    times = [login.at - MIDNIGHT for login in world.kotak.logins]
+    useless, right_after = times[1], times[2:]
+    assert -1200 < useless < -900
+    assert [round(at // DAY) for at in right_after] == [0, 1, 2]
+    assert all(at % DAY < 5 for at in right_after)
+    assert world.ledger.history.edge == Edge(at=MIDNIGHT, every=DAY)
+
+
+async def test_the_edge_is_known_after_a_restart(autojump_clock: MockClock) -> None:
+    world = World(Settings(), start=MIDNIGHT - 2 * HOUR)
+    await world.run_for(DAY)
+    before = len(world.kotak.logins)
+
+    world.boot()
+    await world.run_for(DAY)
+
+    assert len(world.kotak.logins) - before == 2  # the restart's own, and the edge's
+    assert (world.kotak.logins[-1].at - MIDNIGHT) % DAY < 5
+
+
+@pytest.mark.parametrize("edge", [10.0, 20.0, 37.0, 600.0])
+async def test_edges_that_are_seconds_apart_cost_one_useless_login_too(
+    autojump_clock: MockClock, edge: float
+) -> None:
+    world = World(Settings(edge=edge))
+
+    await world.run_for(12 * edge)
+
+    phases = [login.at % edge for login in world.kotak.logins]
+    useless = [phase for phase in phases[1:] if phase > 5]
+    assert len(useless) <= 1
+    assert 11 <= len(phases) <= 14
+    assert all(phase < max(0.5, edge / 10) for phase in phases[3:])
+
+
+async def test_an_edge_that_is_gone_is_forgotten(autojump_clock: MockClock) -> None:
+    world = World(Settings(edge=100))
+    await world.run_for(1000)
+    assert world.ledger.history.edge is not None
+
+    world.kotak.broker.settings = Settings(life=270)
+    await world.run_for(1000)
+
+    assert world.ledger.history.edge is None
+
+
+# Outages
+
+
+async def test_p1_an_outage_does_not_take_away_a_session_that_is_valid(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(Settings(life=HOUR, bearer_life=10 * HOUR))
+    await world.run_for(10)
+    held = world.board.held
+    assert held
+
+    world.kotak.always = lambda _: Refuse()
+    with trio.move_on_after(2 * HOUR):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.keeper.run)
+            left = held.left(world.clock)
+            await trio.sleep(left - 0.5)
+            assert world.state == "backing_off"
+            assert world.board.valid() is held
+            await trio.sleep(0.5)
+            assert world.board.valid() is None
+
+    assert world.state == "backing_off"
+    assert world.board.standing.last_failure
+    assert world.board.standing.last_failure.kind == "unavailable"
+
+
+async def test_the_first_login_after_an_outage_is_soon(autojump_clock: MockClock) -> None:
+    world = World()
+    world.kotak.always = lambda _: Refuse() if world.time.wall() < START + 600 else None
+
+    await world.run_for(700)
+
+    assert world.state == "ok"
+    assert world.kotak.logins[0].at - START < 600 + 61
+
+
+async def test_attempts_in_an_outage_of_a_day_are_few(autojump_clock: MockClock) -> None:
+    world = World()
+    world.kotak.always = lambda _: Canned(503)
+
+    await world.run_for(DAY)
+
+    assert 100 < len(world.kotak.seen) < 500
+    assert world.ledger.history.logins == ()
+
+
+async def test_a_login_that_hangs_ends_within_its_time(autojump_clock: MockClock) -> None:
+    world = World()
+    world.kotak.faults.extend([Hang()])
+
+    await world.run_for(60)
+
+    assert world.state == "ok"
+    assert [seen.at - START for seen in world.kotak.seen][1] < 13
+
+
+async def test_a_rate_limit_is_kept_to(autojump_clock: MockClock) -> None:
+    world = World()
+    world.kotak.faults.append(Canned(429, headers={"Retry-After": "200"}))
+
+    await world.run_for(400)
+
+    assert world.kotak.seen[1].at - world.kotak.seen[0].at >= 200
+    assert world.state == "ok"
+
+
+async def test_a_token_that_had_ended_on_arrival_is_not_served(autojump_clock: MockClock) -> None:
+    world = World(Settings(life=HOUR))
+    world.time.step(10 * HOUR)  # this machine's clock is wrong, not the broker's
+    world.kotak.slow = 10 * HOUR
+
+    await world.run_for(HOUR)
+
+    assert world.board.valid() is None
+    assert world.board.held is None
+    failure = world.board.standing.last_failure
+    assert failure
+    assert "timedatectl" in failure.action
+    assert len(world.kotak.logins) < 100
+    assert world.ledger.history.proven  # the broker did accept the secrets
+
+
+@pytest.mark.parametrize(
+    "token", ["opaque", "a.b.c", "eyJhbGciOiJub25lIn0.e30.c2ln", "eyJhbGciOiJub25lIn0.W10.c2ln"]
+)
+async def test_a_token_that_cannot_be_read_is_not_served(
+    autojump_clock: MockClock, token: str
+) -> None:
+    world = World()
+    reply = json.dumps({"data": {"token": token, "sid": "sid"}}).encode()
+    world.kotak.always = lambda seen: Canned(200, reply) if "validate" in seen.path else None
+
+    await world.run_for(DAY)
+
+    assert world.board.held is None
+    assert len(world.kotak.logins) == 2  # unproven, so it may have been a refusal
+    assert world.state == "blocked"
+
+
+async def test_a_bug_in_a_login_ends_in_a_standing_and_not_in_a_crash(
+    autojump_clock: MockClock,
+) -> None:
+    world = World()
+
+    def broken(_: Seen) -> Fault | None:
+        raise ZeroDivisionError
+
+    world.kotak.always = broken
+    await world.run_for(10)
+    assert world.board.standing.last_failure
+    assert world.board.standing.last_failure.kind == "internal_error"
+
+    world.kotak.always = None
+    await world.run_for(100)
+    assert world.state == "ok"
+
+
+# Refusals
+
+
+async def test_p3_a_wrong_password_is_tried_once_over_any_number_of_restarts(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(password="wrong")
+
+    for _ in range(5):
+        await world.run_for(DAY)
+        assert world.state == "credentials_rejected"
+        world.boot()
+    assert len(world.kotak.logins) == 1
+
+    world.boot(password=PASSWORD)
+    await world.run_for(10)
+    assert world.state == "ok"
+    assert len(world.kotak.logins) == 2
+
+
+async def test_p3_a_wrong_consumer_secret_is_tried_once_too(autojump_clock: MockClock) -> None:
+    world = World(consumer_secret="wrong")
+
+    for _ in range(5):
+        await world.run_for(DAY)
+        world.boot()
+
+    assert len(world.kotak.seen) == 1
+    assert world.board.standing.state == "starting"
+
+
+async def test_p3_a_password_that_changed_at_the_broker_costs_two_attempts(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(Settings(life=HOUR, bearer_life=DAY))
+    await world.run_for(10)
+    right = world.kotak.broker.settings.credentials
+    who = type(right)(password="new at the broker")
+    world.kotak.broker.settings = Settings(life=HOUR, bearer_life=DAY, credentials=who)
+
+    for _ in range(10):
+        await world.run_for(6 * HOUR)
+        world.boot()
+
+    wrong = world.kotak.logins[1:]
+    assert len(wrong) == 2
+    assert wrong[1].at - wrong[0].at >= 30 * 60
+    assert not world.kotak.broker.locked
+
+
+async def test_p3_replies_that_are_lost_block_unproven_secrets_after_two(
+    autojump_clock: MockClock,
+) -> None:
+    world = World()
+    world.kotak.always = lambda seen: Cut() if "validate" in seen.path else None
+
+    for _ in range(5):
+        await world.run_for(DAY)
+        assert world.state == "blocked"
+        world.boot()
+
+    assert len(world.kotak.logins) == 2
+
+
+async def test_proven_secrets_are_not_blocked_by_lost_replies(autojump_clock: MockClock) -> None:
+    world = World(Settings(life=HOUR, bearer_life=DAY))
+    await world.run_for(10)
+    world.kotak.always = lambda seen: Cut() if "validate" in seen.path else None
+    await world.run_for(5 * HOUR)
+    assert world.state == "backing_off"
+
+    world.kotak.always = None
+    await world.run_for(700)
+
+    assert world.state == "ok"
+
+
+async def test_a_stop_in_the_middle_of_a_login_is_remembered_as_a_possible_refusal(
+    autojump_clock: MockClock,
+) -> None:
+    world = World()
+    world.kotak.latency = 5
+
+    for _ in range(10):
+        await world.run_for(7)  # the bearer takes 5 s, so this stops while the password is out
+        world.boot()
+    await world.run_for(100)
+
+    assert len(world.kotak.logins) == 2
+    assert world.state == "blocked"
+
+
+async def test_unblock_allows_one_attempt(autojump_clock: MockClock) -> None:
+    world = World(password="wrong")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.keeper.run)
+        await trio.sleep(10)
+        assert len(world.kotak.logins) == 1
+
+        await world.keeper.unblock()
+        await trio.sleep(DAY / 2)
+        assert len(world.kotak.logins) == 2
+        assert world.state == "credentials_rejected"
+
+        with pytest.raises(NotUnblocked, match="third"):
+            await world.keeper.unblock()
+        await trio.sleep(10)
+        assert len(world.kotak.logins) == 2
+
+        await world.keeper.unblock(force=True)
+        await trio.sleep(10)
+        assert len(world.kotak.logins) == 3
+        nursery.cancel_scope.cancel()
+
+
+async def test_unblock_of_an_account_that_is_well_does_nothing(autojump_clock: MockClock) -> None:
+    world = World()
+    await world.run_for(10)
+
+    assert "not blocked" in await world.keeper.unblock()
+    assert not world.ledger.history.pardoned
+
+
+# This machine's own troubles
+
+
+async def test_a_disk_that_is_full_stops_logins_and_not_serving(autojump_clock: MockClock) -> None:
+    world = World(Settings(life=HOUR, bearer_life=DAY))
+    await world.run_for(10)
+    world.ledger.full = True
+    sent = len(world.kotak.seen)
+
+    with trio.move_on_after(HOUR):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.keeper.run)
+            await trio.sleep(0.9 * HOUR)
+            assert world.board.valid()
+            assert world.board.standing.last_failure
+            assert world.board.standing.last_failure.kind == "ledger"
+    assert len(world.kotak.seen) == sent
+
+    world.ledger.full = False
+    await world.run_for(400)
+    assert world.state == "ok"
+
+
+async def test_a_secret_that_cannot_be_had_is_asked_for_again_and_nothing_is_sent(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(password={"env": "NEOD_TEST_PASSWORD"})
+    await world.run_for(HOUR)
+    assert world.state == "blocked"
+    assert world.kotak.seen == []
+    assert world.board.standing.last_failure
+    assert "account.main.password" in world.board.standing.last_failure.detail
+
+    world.keeper._environ = {"NEOD_TEST_PASSWORD": PASSWORD}
+    await world.run_for(301)
+    assert world.state == "ok"
+
+
+# Clocks
+
+
+async def test_p2_after_a_suspend_over_the_end_a_new_session_is_there_within_thirty_seconds(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(Settings(life=HOUR))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.keeper.run)
+        await trio.sleep(60)
+        world.time.suspend(8 * HOUR)
+        assert world.board.valid() is None
+        await trio.sleep(31)
+        assert world.board.valid()
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("step", [3 * HOUR, -3 * HOUR])
+async def test_p2_a_step_of_the_clock_serves_no_lapsed_session(
+    autojump_clock: MockClock, step: float
+) -> None:
+    world = World(Settings(life=HOUR, bearer_life=DAY))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.keeper.run)
+        await trio.sleep(60)
+        old = world.board.held
+        assert old
+        world.time.step(step)
+        if step > 0:
+            assert world.board.valid() is None
+            await trio.sleep(31)
+            assert world.board.valid()
+        else:
+            await trio.sleep(HOUR - 59)
+            assert world.board.valid() is not old
+            await trio.sleep(31)
+            assert world.board.valid()
+        nursery.cancel_scope.cancel()
+
+
+# The bearer
+
+
+async def test_a_bearer_of_seconds_under_sessions_of_minutes_costs_no_login(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(Settings(life=600, bearer_life=20))
+    dead = 0
+
+    async def watch() -> None:
+        nonlocal dead
+        while True:
+            held = world.board.valid()
+            if held is not None:
+                bearer = held.session.headers["Authorization"].removeprefix("Bearer ")
+                alive = world.kotak.broker.bearers[bearer] > world.time.wall()
+                dead += not alive or held.session.expires_at > world.kotak.broker.bearers[bearer]
+            elif world.board.held:
+                dead += 1
+            await trio.sleep(0.1)
+
+    with trio.move_on_after(300):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.keeper.run)
+            nursery.start_soon(watch)
+
+    assert len(world.kotak.logins) == 1
+    assert dead == 0
+    assert world.generation > 15
+
+
+# Properties
+
+faults = st.sampled_from(
+    [
+        None,
+        Refuse(),
+        Hang(),
+        Cut(),
+        Canned(500),
+        Canned(503),
+        Canned(504),
+        Canned(429),
+        Canned(200, b"<html>maintenance</html>"),
+        Canned(200, b""),
+        Canned(200, b'{"data": {}}'),
+        Canned(400, b'{"error": "?"}'),
+    ]
+)
+
+
+async def play(drawn: list[Fault | None], password: str) -> World:
+    """One drawn history of troubles, and restarts, over the real keeper."""
+    world = World(Settings(life=900, bearer_life=1700), password=password)
+    served_dead = 0
+
+    async def watch() -> None:
+        nonlocal served_dead
+        while True:
+            held = world.board.valid()
+            if held is not None:
+                served_dead += held.session.expires_at <= world.time.wall()
+            await trio.sleep(61)
+
+    world.kotak.faults.extend(drawn)
+    for _ in range(4):
+        with trio.move_on_after(2 * HOUR + 3):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(world.keeper.run)
+                nursery.start_soon(watch)
+        world.boot()
+    assert served_dead == 0
+    return world
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(faults, max_size=30), st.sampled_from([PASSWORD, "wrong"]))
+def test_p2_p3_whatever_the_broker_does_no_account_is_locked_and_no_dead_session_served(
+    drawn: list[Fault | None], password: str
+) -> None:
+    world = trio.run(play, drawn, password, clock=MockClock(autojump_threshold=0))
+
+    assert not world.kotak.broker.locked
+    if password != PASSWORD:
+        assert len(world.kotak.logins) <= 2 + sum(fault is not None for fault in drawn)
+        assert world.kotak.broker.refusals <= 2

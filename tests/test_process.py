@@ -1,0 +1,215 @@
+"""End to end, in real time and few: the daemon as a process, the real neoctl, real signals."""
+
+import json
+import signal
+import socket
+import stat
+import time
+
+import pytest
+
+from tests.fakes.process import CONFIG, Home, Neod, Process, Sandbox
+
+HASTE = 5.0  # seconds in which a stop has to be over
+
+
+def test_a_token_is_there_after_the_start_and_the_socket_is_gone_after_the_stop(
+    home: Home, sandbox: Sandbox
+) -> None:
+    home.configure(sandbox.url)
+    with Neod(home) as neod:
+        token = home.neoctl("token", "--wait", "10")
+        assert token.returncode == 0
+        assert token.stdout.count(".") == 2
+        assert token.stderr == ""
+        assert stat.S_IMODE(home.socket.stat().st_mode) == 0o600
+
+        status = json.loads(home.neoctl("status", "--json").stdout)
+        assert status["accounts"]["main"]["state"] == "ok"
+        assert status["accounts"]["main"]["environment"] == "sandbox"
+        assert "ok" in home.neoctl("status").stdout
+
+        session = json.loads(home.neoctl("session").stdout)
+        headers = home.neoctl("headers").stdout.splitlines()
+        assert headers == [f"{name}: {value}" for name, value in session["headers"].items()]
+        assert home.neoctl("get", "sid").stdout == f"{session['sid']}\n"
+
+        code, _, log = neod.stop()
+    assert code == 0
+    assert not home.socket.exists()
+    assert home.neoctl("token").returncode == 3
+    for secret in ("sandbox-password", "sandbox-consumer-secret", session["token"]):
+        assert secret not in log
+
+
+def test_sigterm_during_a_login_that_hangs_ends_the_process_soon(
+    home: Home, silent_broker: str
+) -> None:
+    home.configure(silent_broker)
+    with Neod(home) as neod:
+        _wait_until_connected(neod)
+        began = time.monotonic()
+        code, _, _ = neod.stop()
+        assert time.monotonic() - began < HASTE
+    assert code == 0
+    assert not home.socket.exists()
+
+
+def _wait_until_connected(neod: Neod) -> None:
+    """Read the log up to the request: then the login hangs."""
+    assert neod.popen.stderr
+    for line in neod.popen.stderr:
+        if "debug request" in line:
+            return
+
+
+def test_a_second_neod_says_who_is_first_and_leaves_it_alone(home: Home, sandbox: Sandbox) -> None:
+    home.configure(sandbox.url)
+    with Neod(home) as first:
+        assert home.neoctl("token", "--wait", "10").returncode == 0
+        with Process("run", "--config", str(home.config), environ=home.environ) as second:
+            _, err = second.popen.communicate(timeout=30)
+        assert second.popen.returncode == 23
+        assert f"pid {first.popen.pid}" in err
+        assert home.neoctl("token").returncode == 0
+
+        elsewhere = {**home.environ, "NEOD_SOCKET": str(home.folder / "other.sock")}
+        with Process("run", "--config", str(home.config), environ=elsewhere) as third:
+            _, err = third.popen.communicate(timeout=30)
+        assert third.popen.returncode == 23  # the ledger has one writer, whatever the socket
+
+
+def test_a_killed_neod_leaves_nothing_that_stops_the_next(home: Home, sandbox: Sandbox) -> None:
+    home.configure(sandbox.url)
+    with Neod(home) as neod:
+        assert home.neoctl("token", "--wait", "10").returncode == 0
+        neod.stop(signal.SIGKILL)
+    assert home.socket.exists()
+
+    with Neod(home) as neod:
+        assert home.neoctl("get", "generation", "--wait", "10").stdout == "2\n"
+        assert neod.stop(signal.SIGINT)[0] == 0
+
+
+def test_p3_a_wrong_password_is_sent_once_over_restarts_until_it_changes(
+    home: Home, sandbox: Sandbox
+) -> None:
+    home.configure(sandbox.url, password="wrong")
+    for _ in range(3):
+        with Neod(home) as neod:
+            answer = home.neoctl("token", "--wait", "10")
+            assert answer.returncode == 5
+            assert "credentials_rejected" in answer.stderr
+            assert "password" in answer.stderr
+            neod.stop()
+
+    home.configure(sandbox.url, password="sandbox-password")
+    with Neod(home) as neod:
+        assert home.neoctl("token", "--wait", "10").returncode == 0
+        neod.stop()
+    _, _, log = sandbox.stop()
+    logins = [line for line in log.splitlines() if "validate" in line]
+    assert [line.rpartition("status=")[2] for line in logins] == ["401", "200"]
+
+
+def test_unblock_allows_one_more(home: Home, sandbox: Sandbox) -> None:
+    home.configure(sandbox.url, password="wrong")
+    with Neod(home) as neod:
+        assert home.neoctl("token", "--wait", "10").returncode == 5
+        unblocked = home.neoctl("unblock")
+        assert unblocked.returncode == 0
+        assert "allowed" in unblocked.stderr
+        assert home.neoctl("token", "--wait", "10").returncode == 5
+        neod.stop()
+    _, _, log = sandbox.stop()
+    assert log.count("validate") == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (("mobile", "moble"), ["account.main.moble", "mobile"]),
+        (('"9999996708"', "9999996708"), ["account.main.mobile"]),
+        (("password = ", "# password = "), ["account.main.password"]),
+        (("consumer_key", "consumer_kez"), ["main.consumer_kez", "main.consumer_key"]),
+    ],
+)
+def test_a_wrong_configuration_names_each_key_and_nothing_is_started(
+    home: Home, change: tuple[str, str], named: list[str]
+) -> None:
+    home.configure("http://127.0.0.1:1/", text=CONFIG.replace(*change, 1))
+    _refused(home, named)
+
+
+def test_a_password_file_that_others_can_read_is_refused_with_the_chmod(home: Home) -> None:
+    home.configure("http://127.0.0.1:1/")
+    home.password.chmod(0o644)
+    _refused(home, ["account.main.password", f"chmod 600 {home.password}"])
+
+
+def test_a_configuration_with_a_password_that_others_can_read_is_refused(home: Home) -> None:
+    text = CONFIG.replace('{ file = "password" }', '"hunter2"')
+    home.configure("http://127.0.0.1:1/", text=text)
+    home.config.chmod(0o644)
+    _refused(home, ["account.main.password", f"chmod 600 {home.config}"])
+
+
+def _refused(home: Home, named: list[str]) -> None:
+    with Process("run", "--config", str(home.config), environ=home.environ) as neod:
+        _, err = neod.popen.communicate(timeout=30)
+    assert neod.popen.returncode == 2
+    assert "Traceback" not in err
+    assert "hunter2" not in err
+    for name in named:
+        assert name in err
+    assert not home.socket.exists()
+    assert not (home.folder / "state").exists()
+
+
+@pytest.mark.parametrize("command", [["check"], ["login"], ["setup"], ["install"], ["uninstall"]])
+def test_what_is_not_built_yet_is_refused_in_plain_words(home: Home, command: list[str]) -> None:
+    with Process(*command, environ=home.environ) as neod:
+        _, err = neod.popen.communicate(timeout=30)
+    assert neod.popen.returncode == 2
+    assert "not part of this version" in err
+
+
+@pytest.mark.parametrize("host", ["", "Host: localhost\r\n", "Host: unix:80\r\n", "Host: neod\r\n"])
+def test_the_hosts_that_clients_send_by_themselves_pass(
+    home: Home, sandbox: Sandbox, host: str
+) -> None:
+    home.configure(sandbox.url)
+    with Neod(home) as neod:
+        home.neoctl("token", "--wait", "10")
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(home.socket))
+            client.sendall(f"GET /v1/session HTTP/1.1\r\n{host}Connection: close\r\n\r\n".encode())
+            raw = b"".join(iter(lambda: client.recv(65536), b""))
+        neod.stop()
+    head, _, body = raw.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK")
+    assert json.loads(body)["account"] == "main"
+
+
+def test_the_demo_takes_the_usual_socket_if_nobody_wants_it_and_ends_by_itself(home: Home) -> None:
+    with Process("demo", "--for", "2", environ=home.environ) as demo:
+        assert demo.popen.stdout
+        for line in demo.popen.stdout:
+            if "logged in" in line:
+                break
+        assert home.neoctl("token").returncode == 0
+        out, _ = demo.popen.communicate(timeout=30)
+    assert demo.popen.returncode == 0
+    assert out is not None
+    assert not home.socket.exists()
+    assert not (home.folder / "state").exists()
+
+
+def test_the_demo_leaves_a_socket_alone_that_a_configuration_is_for(home: Home) -> None:
+    (home.folder / "config" / "neod").mkdir(parents=True)
+    (home.folder / "config" / "neod" / "config.toml").touch()
+    with Process("demo", "--for", "0.5", environ=home.environ) as demo:
+        out, _ = demo.popen.communicate(timeout=30)
+    assert f"NEOD_SOCKET={home.socket}" not in out
+    assert "NEOD_SOCKET=" in out
+    assert not home.socket.exists()

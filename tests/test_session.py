@@ -1,0 +1,154 @@
+"""The board: what is valid, what is final, and who hears of it."""
+
+import msgspec
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from neod.account.session import Board, Held, Standing
+from neod.account.snapshot import from_login, with_bearer
+from neod.account.token import Claims
+from neod.kotak.flows import Bearer, Login
+from neod.kotak.replies import SessionReply
+from neod.secrets import Secret
+from tests.fakes.clock import START, FrozenClock
+from tests.fakes.world import account
+
+SECOND = 1
+BEARER = Bearer(token=Secret("bearer"))
+
+
+def hold(time: FrozenClock, lives: int = 100, bearer: Bearer = BEARER, generation: int = 1) -> Held:
+    now = int(time.wall())
+    login = Login(
+        kind="view",
+        reply=SessionReply(token=f"token-{generation}", sid="sid"),
+        claims=Claims(expires_at=now + lives, issued_at=now, subject="", scope=("View",)),
+        bearer=bearer,
+    )
+    sent = time.wall(), time.boot()
+    return from_login(account(), login, generation, sent, time.clock)
+
+
+def board(time: FrozenClock, held: Held | None = None) -> Board:
+    board = Board("main", time.clock)
+    if held:
+        board.publish(held)
+    return board
+
+
+def test_a_session_is_valid_to_its_last_second_and_not_beyond() -> None:
+    time = FrozenClock()
+    shown = board(time, hold(time, lives=100))
+
+    time.advance(99.999)
+    assert shown.valid()
+    time.advance(0.001)
+    assert not shown.valid()
+
+
+def test_p2_a_clock_that_is_set_back_revives_nothing() -> None:
+    time = FrozenClock()
+    shown = board(time, hold(time, lives=100))
+
+    time.now += 100
+    assert not shown.valid()
+    time.now -= 100
+    assert not shown.valid()
+
+
+def test_p2_a_clock_that_is_set_back_lengthens_no_life() -> None:
+    time = FrozenClock()
+    shown = board(time, hold(time, lives=100))
+
+    time.now -= 3600
+    time.advance(99)
+    assert shown.valid()
+    time.advance(1)
+    assert not shown.valid()
+
+
+def test_a_bearer_that_ended_makes_the_session_lapse_and_a_new_one_brings_it_back() -> None:
+    time = FrozenClock()
+    held = hold(time, lives=100, bearer=Bearer(token=Secret("old"), expires_in=10))
+    shown = board(time, held)
+    assert held.session.expires_at == START + 10
+
+    time.advance(10)
+    assert not shown.valid()
+    life = shown.life()
+    assert life
+    assert life.alive
+    assert life.bearer_end is not None
+    assert life.bearer_end <= time.wall()
+
+    bearer = Bearer(token=Secret("new"), expires_in=10)
+    shown.publish(with_bearer(held, bearer, 2, (time.wall(), time.boot())))
+    valid = shown.valid()
+    assert valid
+    assert valid.session.headers["Authorization"] == "Bearer new"
+    assert valid.session.token == held.session.token
+    assert valid.session.expires_at == START + 20
+
+
+def test_a_session_never_outlives_its_token_whatever_the_bearer_says() -> None:
+    time = FrozenClock()
+    held = hold(time, lives=100, bearer=Bearer(token=Secret("old"), expires_in=1000))
+    shown = board(time, held)
+    time.advance(100)
+    assert not shown.valid()
+
+    shown.publish(with_bearer(held, BEARER, 2, (time.wall(), time.boot())))
+
+    assert not shown.valid()
+    life = shown.life()
+    assert life
+    assert not life.alive
+
+
+def test_a_bearers_wrong_clock_is_not_believed_either() -> None:
+    time = FrozenClock()
+    shown = board(time, hold(time, lives=100, bearer=Bearer(token=Secret("x"), expires_in=10)))
+
+    time.now -= 3600
+    time.advance(10)
+
+    assert not shown.valid()
+    life = shown.life()
+    assert life
+    assert life.bearer_end is not None
+    assert life.bearer_end <= time.wall()
+
+
+def test_a_session_shows_no_token_in_its_repr() -> None:
+    held = hold(FrozenClock())
+
+    assert "token-1" not in repr(held)
+    assert "bearer" not in repr(held.session)
+    assert b"token-1" in msgspec.json.encode(held.session)
+
+
+async def test_all_who_wait_hear_of_each_change() -> None:
+    time = FrozenClock()
+    shown = board(time)
+    heard: list[int] = []
+
+    async def listen(number: int) -> None:
+        await shown.changed.wait()
+        heard.append(number)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(3):
+            nursery.start_soon(listen, number)
+        await wait_all_tasks_blocked()
+        shown.publish(hold(time))
+    assert sorted(heard) == [0, 1, 2]
+
+
+def test_the_same_standing_again_is_no_news() -> None:
+    shown = board(FrozenClock())
+    before = shown.changed
+
+    shown.stand(shown.standing)
+    assert shown.changed is before
+    shown.stand(Standing(state="ok", since=0, why="because"))
+    assert before.is_set()
