@@ -9,11 +9,12 @@ import ipaddress
 import json
 import os
 import re
+import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -24,6 +25,7 @@ from neod.secrets import Secret, Source, exposed
 
 T = TypeVar("T")
 
+SECRETS = ("password", "consumer_secret", "access_token", "mpin", "totp_secret")
 ACCOUNT_NAME = re.compile(r"[a-z0-9_-]{1,32}")
 _PAN = re.compile(r"[A-Z]{5}[0-9]{4}[A-Z]")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|min|h|d)")
@@ -96,19 +98,29 @@ def load(path: Path) -> Config:
         raise ConfigError(path, ["is not UTF-8"]) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(path, [f"is not TOML: {error}"]) from None
+    except (ValueError, RecursionError):  # a number, or a nesting, that is beyond Python
+        raise ConfigError(
+            path, ["is not TOML: a number or a nesting is beyond all reason"]
+        ) from None
     mistakes: list[str] = []
     config = read(raw, path.absolute().parent, mistakes)
-    clear = [
-        source.key
-        for account in config.accounts.values()
-        for source in account.secrets
-        if source.place == "inline" and not source.key.endswith(".consumer_key")
-    ]
-    if clear and (why := exposed(path)):
-        mistakes.append(f"{', '.join(clear)}: in clear, and {why}; chmod 600 {path}")
+    clear = list(_in_clear(raw))
+    if clear and (found := exposed(path)):
+        mistakes.append(f"{', '.join(clear)}: in clear, and {found.why}; {found.action}")
     if mistakes:
         raise ConfigError(path, mistakes)
     return config
+
+
+def _in_clear(raw: dict[str, object]) -> Iterator[str]:
+    """The keys that hold a secret in the file itself, faultless or not."""
+    accounts = raw.get("account")
+    for name, table in accounts.items() if isinstance(accounts, dict) else ():
+        for key in SECRETS if isinstance(table, dict) else ():
+            if isinstance(table.get(key), str):
+                yield f"account.{name}.{key}"
+        if isinstance(table, dict) and "@" in str(table.get("proxy")):
+            yield f"account.{name}.proxy"
 
 
 def read(raw: dict[str, object], folder: Path, mistakes: list[str]) -> Config:
@@ -175,20 +187,26 @@ class _Table:
         except _Wrong as expected:
             self.wrong(name, f"{expected}, found {_kind(value)}")
             return Source(key=self.key(name), place="inline", name="", text=Secret("?"))
-        if source.place == "file" and (why := exposed(Path(source.name))):
-            self.wrong(name, f"{why}; chmod 600 {source.name}")
+        if source.place == "file" and (found := exposed(Path(source.name))):
+            self.wrong(name, f"{found.why}; {found.action}")
         return source
 
     def tables(self, name: str) -> dict[str, "_Table"]:
         """The tables below [name.*]."""
         table = self.table(name)
-        return {key: table.table(key) for key in list(table.raw)}
+        stray = [key for key, value in table.raw.items() if not isinstance(value, dict)]
+        if stray:
+            table.mistakes.append(
+                f"{table.path}: {', '.join(stray)} belong into a table with a name, "
+                f"[{table.path}.main]"
+            )
+        return {key: table.table(key) for key in table.raw if key not in stray}
 
     def table(self, name: str) -> "_Table":
         self.known.append(name)
         value = self.raw.get(name, {})
         if not isinstance(value, dict):
-            self.wrong(name, f"expected a table, found {_found(value)}")
+            self.wrong(name, f"expected a table, found {_kind(value)}")
             value = {}
         return _Table(self.key(name), value, self.mistakes)
 
@@ -299,9 +317,9 @@ def _endpoints(table: _Table, environment: Environment) -> Endpoints:
     usual = ENVIRONMENTS[environment]
     endpoints = msgspec.structs.replace(
         usual,
-        session=table.take("session", _url, usual.session),
-        api=table.take("api", _url, usual.api),
-        login=table.take("login", _url, usual.login),
+        session=table.take("session", _url, usual.session, hidden=True),
+        api=table.take("api", _url, usual.api, hidden=True),
+        login=table.take("login", _url, usual.login, hidden=True),
     )
     table.no_more({})
     return endpoints
@@ -349,10 +367,14 @@ def _source(key: str, value: object, folder: Path) -> Source:
     [(place, name)] = value.items()
     if place in ("keyring", "command"):
         raise _Wrong(f"{place} is not part of this version of neod; file, env and credential are")
-    if place not in ("credential", "file", "env") or not isinstance(name, str) or not name:
+    if place not in ("credential", "file", "env"):
         raise expected
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise expected
+    if place == "credential" and "/" in name:
+        raise _Wrong("expected the name of a credential, which has no slash")
     if place == "file":
-        name = os.fspath(folder / Path(name).expanduser())
+        name = os.fspath(folder / os.path.expanduser(name))  # noqa: PTH111 - it never raises
     return Source(key=key, place=place, name=name)
 
 
@@ -413,7 +435,7 @@ def _pan(value: object) -> str | None:
 def _duration(value: object) -> float:
     seconds: float | None = None
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        seconds = float(value)
+        seconds = float(value) if abs(value) < sys.maxsize else None
     elif isinstance(value, str) and (found := _DURATION.fullmatch(value.strip())):
         seconds = float(found[1]) * _UNITS[found[2]]
     if seconds is None or not 0 <= seconds < float("inf"):
@@ -441,24 +463,36 @@ def _edge(value: object) -> Edge | Literal["auto", "none"]:
 
 def _url(value: object) -> str:
     expected = _Wrong("expected a URL such as https://host/, or http:// to loopback")
+    parts = _split(value, expected)
+    url = _text(value)
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        raise expected
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(url)):
+        raise expected
+    return url if url.endswith("/") else f"{url}/"
+
+
+def _split(value: object, expected: _Wrong) -> SplitResult:
+    """The parts of a URL with a host; raises what was expected where it is none."""
     if not isinstance(value, str):
         raise expected
+    url = value
     try:
-        parts = urlsplit(value)
+        parts = urlsplit(url)
         _ = parts.port
     except ValueError:
         raise expected from None
-    if not parts.hostname or parts.query or parts.fragment or parts.username:
+    if not parts.hostname or not url.isascii() or not url.isprintable() or " " in url:
         raise expected
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(value)):
-        raise expected
-    return value if value.endswith("/") else f"{value}/"
+    return parts
 
 
 def _proxy(value: object) -> str | None:
-    if not isinstance(value, str) or urlsplit(value).scheme not in ("http", "https"):
-        raise _Wrong("expected a URL such as http://proxy:3128")
-    return value
+    expected = _Wrong("expected a URL such as http://proxy:3128")
+    parts = _split(value, expected)
+    if parts.scheme not in ("http", "https"):
+        raise expected
+    return _text(value)
 
 
 def _address(value: object) -> str | None:

@@ -69,10 +69,9 @@ def read(source: Source, environ: Mapping[str, str]) -> Secret:
         return source.text
     if source.place == "env":
         text = environ.get(source.name, "")
-        if not text:
-            raise SecretUnavailable(
-                source, "the variable is not set", f"set {source.name} for neod, and restart it"
-            )
+        if not text or not text.isprintable():  # which what is no UTF-8 is not
+            why = "the variable holds no text in UTF-8" if text else "the variable is not set"
+            raise SecretUnavailable(source, why, f"set {source.name} for neod, and restart it")
         return Secret(text)
     if source.place == "credential":
         folder = environ.get("CREDENTIALS_DIRECTORY", "")
@@ -84,35 +83,54 @@ def read(source: Source, environ: Mapping[str, str]) -> Secret:
             )
         return _read_file(source, Path(folder) / source.name)
     path = Path(source.name)
-    if why := exposed(path):
-        raise SecretUnavailable(source, why, f"chmod 600 {path}")
+    if found := exposed(path):
+        raise SecretUnavailable(source, found.why, found.action)
     return _read_file(source, path)
 
 
 def _read_file(source: Source, path: Path) -> Secret:
     try:
-        with path.open("rb") as file:
+        # Not blocking, so that a pipe at this place does not hold up everything else.
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise SecretUnavailable(source, "it is no regular file", f"look at: ls -l {path}")
             raw = file.read(SIZE_MAX + 1)
-        text = raw.decode().rstrip("\r\n")
-    except OSError as error:
-        why, action = error.strerror or str(error), f"put the secret into {path}, mode 0600"
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        action = f"put the secret into {path}, mode 0600"
         raise SecretUnavailable(source, why, action) from None
+    if len(raw) > SIZE_MAX:
+        raise SecretUnavailable(
+            source,
+            f"it is longer than {SIZE_MAX} bytes",
+            f"put no more than the secret into {path}",
+        )
+    try:
+        text = raw.decode().rstrip("\r\n")
     except UnicodeDecodeError:
         raise SecretUnavailable(source, "not text in UTF-8", f"look into {path}") from None
-    if not text or len(raw) > SIZE_MAX:
-        why = "it is empty" if not text else f"it is longer than {SIZE_MAX} bytes"
-        raise SecretUnavailable(source, why, f"put the secret, and no more, into {path}")
+    if not text:
+        raise SecretUnavailable(source, "it is empty", f"put the secret into {path}")
     return Secret(text)
 
 
-def exposed(path: Path) -> str:
-    """Why a file that holds a secret may be read by others; empty if it may not, or is absent."""
+class Exposed(msgspec.Struct, frozen=True):
+    """Why a file that holds a secret may be read by others, and the command that mends it."""
+
+    why: str
+    action: str
+
+
+def exposed(path: Path) -> Exposed | None:
+    """How others may read the file; None if they may not, or if there is no such file."""
     try:
         found = path.stat()
-    except OSError:
-        return ""
-    if found.st_uid not in (os.getuid(), 0):
-        return f"{path} belongs to uid {found.st_uid}, not to you (uid {os.getuid()})"
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        return f"{path} may be read by others (mode {stat.S_IMODE(found.st_mode):04o})"
-    return ""
+    except (OSError, ValueError):
+        return None
+    mode, me = stat.S_IMODE(found.st_mode), os.getuid()
+    if found.st_uid not in (me, 0):
+        why = f"{path} belongs to uid {found.st_uid}, not to you (uid {me})"
+        return Exposed(why, f"chown {me} {path}")
+    if mode & 0o077:
+        return Exposed(f"{path} may be read by others (mode {mode:04o})", f"chmod 600 {path}")
+    return None

@@ -74,7 +74,7 @@ class Keeper:
 
     async def run(self) -> None:
         """Keep the session, for ever."""
-        with suppress(SecretUnavailable):  # the attempt that follows meets it again, and says so
+        with suppress(Exception):  # the attempt that follows meets it again, and says so
             _, self._secrets = await self._read_secrets()
         while True:
             decision = self._decide()

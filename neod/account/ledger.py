@@ -10,7 +10,9 @@ that its secrets had just been refused.
 
 import hashlib
 import os
+import re
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, get_args
 
@@ -24,6 +26,7 @@ from neod.paths import make_private
 VERSION = 1
 LINES_MAX = 2000  # then the oldest go, and a `carried` line stands for them
 LINES_KEPT = 1000
+_GENERATION = re.compile(rb'"generation":([0-9]{1,15})\b')
 EVENTS = frozenset(str(kind.__struct_config__.tag) for kind in get_args(Line))
 
 
@@ -81,7 +84,9 @@ class FileLedger:
                 self._add(line)
             self._written = len(self._lines)
             if len(self._lines) > LINES_MAX:
-                await self._shorten()
+                # The line is safe whatever comes of this; the next one tries again.
+                with suppress(OSError):
+                    await self._shorten()
 
     def _add(self, line: Line) -> None:
         self._lines.append(line)
@@ -118,15 +123,16 @@ def open_ledger(path: Path, account: str, clock: Clock) -> tuple[FileLedger, str
     try:
         header, lines = _decode(whole, account)
     except ValueError as error:
-        aside = path.with_name(f"{path.name}.damaged-{clock.wall():.0f}")
+        aside = path.with_name(f"{path.name}.damaged-{clock.wall():.6f}")
         path.rename(aside)
-        return _begin(path, account, [_as_if_refused(clock)], clock), (
+        generation = max(map(int, _GENERATION.findall(raw)), default=0)
+        return _begin(path, account, [_as_if_refused(clock, generation)], clock), (
             f"{path} is damaged ({error}); it is kept as {aside.name}, "
             "and counts as if the credentials had just been refused"
         )
     if torn:
         # Power went while a line was written. It was not synced, so nothing was sent for it.
-        _replace(path, header, lines)
+        os.truncate(path, len(raw) - len(torn))
     return FileLedger(path, header, lines, clock), ""
 
 
@@ -136,11 +142,13 @@ def _begin(path: Path, account: str, lines: list[Line], clock: Clock) -> FileLed
     return FileLedger(path, header, lines, clock)
 
 
-def _as_if_refused(clock: Clock) -> Line:
+def _as_if_refused(clock: Clock, generation: int) -> Line:
     now = clock.wall()
     detail = "the ledger was damaged, so neod does not know what it has tried"
     refused = (Refused(secrets=ANY_SECRETS, times=1, at=now, detail=detail),)
-    return Carried(at=now, time=rfc3339(now), history=History(refused=refused))
+    return Carried(
+        at=now, time=rfc3339(now), history=History(refused=refused, generation=generation)
+    )
 
 
 def _decode(raw: bytes, account: str) -> tuple[Header, list[Line]]:
@@ -153,7 +161,7 @@ def _decode(raw: bytes, account: str) -> tuple[Header, list[Line]]:
     try:
         header = msgspec.json.decode(first, type=Header)
         bytes.fromhex(header.salt)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("its first line is not a ledger's") from None
     if header.account != account:
         raise ValueError(f"it is of the account {header.account!r}")
@@ -162,7 +170,7 @@ def _decode(raw: bytes, account: str) -> tuple[Header, list[Line]]:
     for number, text in enumerate(rest.splitlines(), 2):
         try:
             lines.append(decoder.decode(text))
-        except ValueError:
+        except (ValueError, RecursionError):
             if _is_later(text):
                 continue
             raise ValueError(f"line {number} cannot be read") from None
@@ -172,7 +180,7 @@ def _decode(raw: bytes, account: str) -> tuple[Header, list[Line]]:
 def _is_later(text: bytes) -> bool:
     try:
         event = msgspec.json.decode(text, type=dict[str, object]).get("event")
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(event, str) and event not in EVENTS
 

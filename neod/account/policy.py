@@ -176,15 +176,16 @@ def _refused(now: float, history: History, secrets: str) -> Decision | None:
         return None
     proven = history.proven == secrets
     if refused := history.refusals(secrets):
+        said = f": {refused.detail}" if refused.detail else ""
         if not proven or refused.times >= 2:
             times = "once" if refused.times == 1 else f"{refused.times} times"
-            why = f"refused {times}, last at {clock_time(refused.at)}: {refused.detail}"
+            why = f"refused {times}, last at {clock_time(refused.at)}{said}"
             return Decision("wait", "credentials_rejected", why)
         again = refused.at + SECOND_CHANCE
         if now < again:
             why = (
                 f"credentials that were accepted before were refused at {clock_time(refused.at)}; "
-                f"tries once more at {clock_time(again)}: {refused.detail}"
+                f"tries once more at {clock_time(again)}{said}"
             )
             return Decision("wait", "credentials_rejected", why, again)
     if not proven and history.doubted == secrets and history.doubts >= 2:
@@ -199,7 +200,8 @@ def _refused(now: float, history: History, secrets: str) -> Decision | None:
 def _over_budget(now: float, history: History, rules: Rules) -> Decision | None:
     ends = []
     for allowed, window in ((rules.logins_per_10min, TEN_MINUTES), (rules.logins_per_day, DAY)):
-        recent = [at for at in history.logins if now - window < at]
+        # A clock that was wrong may have left times that are yet to come.
+        recent = [at for at in history.logins if abs(now - at) < window]
         if allowed is not None and len(recent) >= allowed:
             ends.append((recent[-allowed] + window, len(recent), window))
     if not ends:

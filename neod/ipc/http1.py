@@ -78,7 +78,10 @@ def parse(head: bytes) -> Request:
         )
     except ValueError:
         raise BadRequest("the query cannot be understood") from None
-    headers = {name.decode(): value.decode("latin-1") for name, value in event.headers}
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in event.headers:
+        name, value = raw_name.decode(), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
     if "transfer-encoding" in headers:
         raise BadRequest("a body has to come with Content-Length")
     length = int(headers.get("content-length", "0"))

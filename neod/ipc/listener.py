@@ -44,8 +44,12 @@ class Lock:
             pid = os.pread(self._fd, 20, 0).strip()
             os.close(self._fd)
             raise AlreadyRunning(int(pid) if pid.isdigit() else None, path) from None
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        except OSError:
+            os.close(self._fd)
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -121,6 +125,8 @@ def _clear(path: Path) -> None:
             return
         except BlockingIOError:  # its queue is full, so it is alive
             raise AlreadyRunning(None, path) from None
+        except OSError as error:
+            raise Unusable(f"{path} is there and cannot be asked: {error.strerror}") from None
         raw = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         pid, _, _ = struct.unpack("3i", raw)
         raise AlreadyRunning(pid, path)
@@ -132,9 +138,9 @@ def _bind(path: Path) -> socket.socket:
     try:
         listening.bind(os.fspath(path))
         listening.listen(socket.SOMAXCONN)
-    except BaseException:
+    except OSError as error:
         listening.close()
-        raise
+        raise Unusable(f"{path}: {error.strerror}") from None
     finally:
         os.umask(before)
     return listening

@@ -46,21 +46,22 @@ class Server:
 
     async def handle(self, stream: trio.SocketStream) -> None:
         """One connection, from accept to close. Raises nothing but cancellation."""
-        self._open += 1
         try:
             async with stream:
-                await self._converse(stream)
+                if problem := self._refusal(stream):
+                    await self._close_with(stream, problem)
+                    return
+                self._open += 1
+                try:
+                    await self._converse(stream)
+                finally:
+                    self._open -= 1
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             log.debug("peer_gone")
         except* Exception as errors:  # noqa: BLE001 - one connection's bug must not end the daemon
             log.error("bug", exc_info=errors)
-        finally:
-            self._open -= 1
 
     async def _converse(self, stream: trio.SocketStream) -> None:
-        if problem := self._refusal(stream):
-            await self._close_with(stream, problem)
-            return
         received = bytearray()
         patience = HEAD_TIME  # a new connection has to say something soon
         while not self._draining:
@@ -81,7 +82,7 @@ class Server:
             patience = IDLE_TIME
 
     def _refusal(self, stream: trio.SocketStream) -> Problem | None:
-        if self._open > self._max:
+        if self._open >= self._max:
             return Problem("too_many_connections", f"{self._max} are open already")
         return self._admit(stream) if self._admit else None
 

@@ -1,0 +1,454 @@
+"""Ledgers on a real disk, and what becomes of damaged ones."""
+
+import json
+import resource
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import msgspec
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neod.account import policy
+from neod.account.history import (
+    ANY_SECRETS,
+    Attempt,
+    Carried,
+    History,
+    Line,
+    Outcome,
+    Published,
+    Stamp,
+    Unblocked,
+)
+from neod.account.ledger import LINES_KEPT, LINES_MAX, FileLedger, open_ledger
+from neod.clock import rfc3339
+from tests.fakes.clock import START, FrozenClock
+from tests.test_history import LINES, fold
+
+CLOCK = FrozenClock().clock
+HEADER = b'{"ledger":1,"account":"main","salt":"0123456789abcdef"}\n'
+STAMP: Stamp = {"at": START, "time": rfc3339(START)}
+LATER = b'{"event":"paused","at":1,"time":"","until":{"of":[1,2]}}\n'
+
+
+def attempt(number: int = 1) -> Attempt:
+    return Attempt(id=number, step="login", secrets="a", why="test", **STAMP)
+
+
+def outcome(number: int = 1, result: str = "rejected") -> Outcome:
+    return Outcome(id=number, result=result, **STAMP)
+
+
+def encoded(lines: list[Line]) -> list[bytes]:
+    return [msgspec.json.encode(line) + b"\n" for line in lines]
+
+
+def begin(path: Path, *lines: bytes) -> None:
+    """Write a file of these lines, and its folder."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"".join(lines))
+
+
+def content(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def reopened(path: Path) -> FileLedger:
+    """Opened, and nothing was wrong with it."""
+    ledger, damage = open_ledger(path, "main", CLOCK)
+    assert damage == ""
+    return ledger
+
+
+def assert_set_aside(path: Path, whole: bytes) -> None:
+    """Opening keeps the file elsewhere, and starts as if the secrets had just been refused."""
+    ledger, damage = open_ledger(path, "main", CLOCK)
+    [aside] = path.parent.glob("main.ledger.damaged-*")
+    assert aside.read_bytes() == whole
+    assert aside.name in damage
+    refused = ledger.history.refusals("whatever the secrets are")
+    assert refused is not None
+    assert (refused.secrets, refused.times, refused.at) == (ANY_SECRETS, 1, START)
+    decision = policy.decide(START, None, ledger.history, "a", None, policy.Rules(), 0.5)
+    assert (decision.do, decision.state) == ("wait", "credentials_rejected")
+    assert reopened(path).history == ledger.history
+
+
+@contextmanager
+def disk_full(path: Path, room: int = 0) -> Iterator[None]:
+    """Let files grow no larger than this one is, and so many bytes more."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + room, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "neod" / "main.ledger"
+
+
+@pytest.fixture
+def written(path: Path) -> Path:
+    """A ledger of an attempt, its outcome, and a line of a later version."""
+    begin(path, HEADER, *encoded([attempt(), outcome()]), LATER)
+    return path
+
+
+Fresh = Callable[[], Path]
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Fresh:
+    """A path for each example of a property."""
+    folder = tmp_path_factory.mktemp("ledgers")
+    numbers = count()
+
+    def make() -> Path:
+        made = folder / str(next(numbers))
+        made.mkdir()
+        return made / "main.ledger"
+
+    return make
+
+
+# Writing
+
+
+def test_a_new_ledger_is_a_private_file_in_a_private_folder(path: Path) -> None:
+    ledger = reopened(path)
+    assert ledger.history == History()
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [entry.name for entry in path.parent.iterdir()] == ["main.ledger"]
+
+
+async def test_a_line_is_json_on_the_disk_when_append_returns(path: Path) -> None:
+    ledger = reopened(path)
+    await ledger.append(attempt())
+    header, line = map(json.loads, content(path).splitlines())
+    assert (header["ledger"], header["account"]) == (1, "main")
+    assert line == {"event": "attempt", "id": 1, "step": "login", "secrets": "a", "why": "test"} | {
+        "at": START,
+        "time": "2023-11-15T03:43:20+05:30",
+    }
+    assert content(path).endswith(b"\n")
+
+
+async def test_the_history_is_that_of_the_lines_after_each_of_them(path: Path) -> None:
+    ledger = reopened(path)
+    lines: list[Line] = [attempt(), outcome(), Unblocked(**STAMP), attempt(2)]
+    for number, line in enumerate(lines, 1):
+        await ledger.append(line)
+        assert ledger.history == fold(lines[:number]) == reopened(path).history
+
+
+@settings(max_examples=30)
+@given(lines=st.lists(LINES, max_size=8))
+async def test_whatever_was_appended_is_there_after_a_restart(
+    fresh: Fresh, lines: list[Line]
+) -> None:
+    path = fresh()
+    ledger = reopened(path)
+    for line in lines:
+        await ledger.append(line)
+    assert reopened(path).history == ledger.history == fold(lines)
+
+
+async def test_lines_from_many_tasks_do_not_mix(path: Path) -> None:
+    ledger = reopened(path)
+    async with trio.open_nursery() as nursery:
+        for number in range(50):
+            nursery.start_soon(ledger.append, attempt(number))
+            nursery.start_soon(ledger.append, outcome(number))
+    assert len(content(path).splitlines()) == 101
+    assert reopened(path).history == ledger.history
+
+
+async def test_an_attempt_that_was_cancelled_is_nowhere(path: Path) -> None:
+    ledger = reopened(path)
+    before = content(path)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await ledger.append(attempt())
+    assert ledger.history == History()
+    assert content(path) == before
+
+
+# A disk that is full
+
+
+@pytest.mark.parametrize("room", [0, 10])
+async def test_an_attempt_that_cannot_be_written_is_not_added(written: Path, room: int) -> None:
+    ledger = reopened(written)
+    before, whole = ledger.history, content(written)
+    with disk_full(written, room), pytest.raises(OSError, match=r"space|large"):
+        await ledger.append(attempt(2))
+    assert ledger.history == before
+    assert content(written) == whole
+    await ledger.append(attempt(2))
+    assert reopened(written).history == ledger.history == fold([attempt(), outcome(), attempt(2)])
+
+
+@pytest.mark.parametrize("room", [0, 10])
+async def test_what_has_happened_counts_at_once_and_is_written_later(path: Path, room: int) -> None:
+    ledger = reopened(path)
+    await ledger.append(attempt())
+    whole = content(path)
+    with disk_full(path, room):
+        for line in (outcome(), Published(generation=7, expires_at=0, **STAMP)):
+            with pytest.raises(OSError, match=r"space|large"):
+                await ledger.append(line)
+    assert ledger.history.refusals("a")
+    assert ledger.history.generation == 7
+    assert content(path) == whole
+    await ledger.append(attempt(2))
+    assert [json.loads(line).get("event") for line in content(path).splitlines()[1:]] == [
+        "attempt",
+        "outcome",
+        "published",
+        "attempt",
+    ]
+    assert reopened(path).history == ledger.history
+
+
+async def test_an_attempt_is_added_unless_append_raises_even_if_shortening_fails(
+    path: Path,
+) -> None:
+    begin(path, HEADER, *encoded([attempt(), outcome()]) * (LINES_MAX // 2))
+    ledger = reopened(path)
+    path.with_name("main.ledger.new").mkdir()  # so that the file cannot be shortened
+    try:
+        await ledger.append(attempt(2))
+        added = True
+    except OSError:
+        added = False
+    assert (ledger.history.pending is not None) == added
+    assert (reopened(path).history.pending is not None) == added
+
+
+# Shortening
+
+
+@settings(max_examples=8)
+@given(lines=st.lists(LINES, min_size=1, max_size=40), last=LINES)
+async def test_shortening_the_file_keeps_its_history(
+    fresh: Fresh, lines: list[Line], last: Line
+) -> None:
+    many = (lines * LINES_MAX)[:LINES_MAX]
+    path = fresh()
+    begin(path, HEADER, *encoded(many))
+    ledger = reopened(path)
+    await ledger.append(last)
+    header, carried, *kept = content(path).splitlines(keepends=True)
+    assert header == HEADER
+    assert msgspec.json.decode(carried, type=Carried).history == fold(many[: -LINES_KEPT + 1])
+    assert kept == encoded([*many, last])[-LINES_KEPT:]
+    assert reopened(path).history == ledger.history == fold([*many, last])
+
+
+async def test_a_file_is_shortened_only_when_it_is_long_and_goes_on_after(path: Path) -> None:
+    begin(path, HEADER, *encoded([outcome()]) * (LINES_MAX - 1))
+    ledger = reopened(path)
+    counts = []
+    for number in range(4):
+        await ledger.append(attempt(number))
+        counts.append(len(content(path).splitlines()) - 1)
+    assert counts == [LINES_MAX, LINES_KEPT + 1, LINES_KEPT + 2, LINES_KEPT + 3]
+    assert reopened(path).history == ledger.history
+    assert [entry.name for entry in path.parent.iterdir()] == ["main.ledger"]
+
+
+# Reading what a crash left
+
+
+@settings(max_examples=30)
+@given(lines=st.lists(LINES, max_size=6), data=st.data())
+def test_a_file_cut_anywhere_after_its_first_line_is_read_up_to_its_last_whole_line(
+    fresh: Fresh, lines: list[Line], data: st.DataObject
+) -> None:
+    whole = b"".join(encoded(lines))
+    left = whole[: data.draw(st.integers(0, len(whole)))]
+    survivors = lines[: left.count(b"\n")]
+    path = fresh()
+    begin(path, HEADER, left)
+    assert reopened(path).history == fold(survivors)
+    assert content(path) == b"".join([HEADER, *encoded(survivors)])
+
+
+async def test_a_line_after_a_torn_one_stands_on_its_own(written: Path) -> None:
+    begin(written, content(written) + encoded([attempt(2)])[0][:-9])
+    ledger = reopened(written)
+    await ledger.append(attempt(2))
+    assert reopened(written).history == ledger.history == fold([attempt(), outcome(), attempt(2)])
+
+
+def test_a_torn_line_may_be_anything(written: Path) -> None:
+    history = reopened(written).history
+    begin(written, content(written) + bytes(4096))
+    assert reopened(written).history == history
+
+
+# Damage
+
+
+@settings(max_examples=30)
+@given(
+    lines=st.lists(LINES, max_size=4),
+    garbage=st.binary(min_size=1, max_size=40).filter(lambda raw: raw.strip() != b""),
+    data=st.data(),
+)
+def test_a_file_with_garbage_in_its_middle_is_set_aside(
+    fresh: Fresh, lines: list[Line], garbage: bytes, data: st.DataObject
+) -> None:
+    good = [HEADER, *encoded(lines)]
+    good.insert(data.draw(st.integers(0, len(good))), garbage + b"\n")
+    path = fresh()
+    begin(path, *good)
+    assert_set_aside(path, b"".join(good))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[]",
+        b"{}",
+        b"null",
+        b'{"event":1,"at":1,"time":""}',
+        b'{"event":"attempt","at":1,"time":""}',
+        b'{"event":"attempt","at":"1","time":"","id":1,"step":"login","secrets":"a","why":""}',
+        b'{"event":"edge","at":1e999,"time":"","edge":null}',
+        b'{"event":"outcome","at":1,"time":"","id":1,"result":"rej',
+        b'{"at":1,"time":"","event":"zzz"',
+        b"\xff\xfe",
+        b"\x00" * 100,
+        pytest.param(b'{"event":"zzz","x":' + b"[" * 10_000, id="nested too deep"),
+        pytest.param(b'{"event":"attempt","x":' + b"[" * 10_000, id="an attempt nested too deep"),
+    ],
+)
+def test_a_line_that_cannot_be_read_sets_the_file_aside(written: Path, line: bytes) -> None:
+    whole = content(written) + line + b"\n" + encoded([attempt(2)])[0]
+    begin(written, whole)
+    assert_set_aside(written, whole)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"",
+        b"\n",
+        b"{}\n",
+        b'{"ledger":1,"account":"main","salt":"no hex"}\n',
+        b'{"ledger":"1","account":"main","salt":""}\n',
+        b'{"ledger":1,"account":"other","salt":"00"}\n',
+        HEADER[:-1],
+        HEADER[:-9] + b"\n",
+    ],
+)
+def test_a_file_without_its_first_line_is_set_aside(path: Path, header: bytes) -> None:
+    whole = header + (encoded([attempt()])[0] if header.endswith(b"\n") else b"")
+    begin(path, whole)
+    assert_set_aside(path, whole)
+
+
+def test_what_is_said_of_damage_holds_nothing_of_the_file(written: Path) -> None:
+    begin(written, content(written) + b'"c4nary"\n')
+    _, damage = open_ledger(written, "main", CLOCK)
+    assert "line 5 cannot be read" in damage
+    assert "c4nary" not in damage
+
+
+async def test_an_account_with_a_damaged_ledger_can_be_unblocked(written: Path) -> None:
+    begin(written, content(written) + b"?\n")
+    ledger, _ = open_ledger(written, "main", CLOCK)
+    await ledger.append(Unblocked(**STAMP))
+    decision = policy.decide(START, None, ledger.history, "a", None, policy.Rules(), 0.5)
+    assert decision.do == "login"
+    await ledger.append(attempt(1))
+    await ledger.append(outcome(1, "accepted"))
+    assert reopened(written).history.refused == ()
+
+
+def test_a_folder_in_place_of_the_file_is_an_error(path: Path) -> None:
+    path.mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        open_ledger(path, "main", CLOCK)
+
+
+# Lines of later versions
+
+
+@settings(max_examples=30)
+@given(lines=st.lists(LINES, max_size=6), data=st.data())
+def test_lines_of_a_kind_that_a_later_version_writes_are_passed_over(
+    fresh: Fresh, lines: list[Line], data: st.DataObject
+) -> None:
+    all_lines = encoded(lines)
+    for position in data.draw(st.lists(st.integers(0, len(lines)), max_size=4)):
+        all_lines.insert(position, LATER)
+    path = fresh()
+    begin(path, HEADER, *all_lines)
+    assert reopened(path).history == fold(lines)
+
+
+def test_fields_that_a_later_version_writes_are_passed_over(written: Path) -> None:
+    history = reopened(written).history
+    begin(written, content(written).replace(b'"at":', b'"later":{"x":[1]},"at":'))
+    assert reopened(written).history == history
+
+
+@pytest.mark.parametrize("step", ["totp", "mpin", "otp"])
+def test_an_attempt_at_a_step_of_a_later_version_does_not_damage_the_ledger(
+    written: Path, step: str
+) -> None:
+    begin(written, content(written).replace(b'"login"', f'"{step}"'.encode()))
+    assert reopened(written).history.last_id == 1
+
+
+async def test_lines_of_a_later_version_are_still_there_after_an_append(written: Path) -> None:
+    before = content(written)
+    ledger = reopened(written)
+    await ledger.append(attempt(2))
+    assert content(written) == before + encoded([attempt(2)])[0]
+
+
+def test_lines_of_a_later_version_outlive_a_torn_line(written: Path) -> None:
+    before = content(written)
+    begin(written, before + b'{"event":')
+    reopened(written)
+    assert content(written) == before
+
+
+# Fingerprints
+
+
+async def test_a_fingerprint_tells_whether_secrets_changed(path: Path) -> None:
+    ledger = reopened(path)
+    found = [
+        await ledger.fingerprint(texts)
+        for texts in (["a", "bc"], ["ab", "c"], ["abc"], ["a", "b", "c"], ["bc", "a"])
+    ]
+    assert len(set(found)) == len(found)
+    assert await ledger.fingerprint(["a", "bc"]) == found[0]
+    assert await reopened(path).fingerprint(["a", "bc"]) == found[0]
+
+
+async def test_a_fingerprint_is_of_no_use_in_another_ledger(tmp_path: Path) -> None:
+    one, other = (reopened(tmp_path / name / "main.ledger") for name in "ab")
+    assert await one.fingerprint(["a"]) != await other.fingerprint(["a"])
+
+
+async def test_a_fingerprint_outlives_the_shortening_of_the_file(path: Path) -> None:
+    begin(path, HEADER, *encoded([outcome()]) * LINES_MAX)
+    ledger = reopened(path)
+    before = await ledger.fingerprint(["a"])
+    await ledger.append(attempt())
+    assert await reopened(path).fingerprint(["a"]) == before

@@ -1,0 +1,401 @@
+"""Claiming the socket's path: who is there already is never disturbed."""
+
+import errno
+import fcntl
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from neoctl.wire import distrust
+from neod.ipc.listener import AlreadyRunning, Claim, Lock, Unusable
+
+SOMEBODY_ELSE = 65534
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder of one's own, with a path that is short enough for a socket."""
+    with tempfile.TemporaryDirectory(prefix="neod-test-", dir="/tmp") as made:
+        yield Path(made)
+
+
+@pytest.fixture
+def path(folder: Path) -> Path:
+    return folder / "neod.sock"
+
+
+def listen(path: Path, backlog: int = 5) -> socket.socket:
+    """A socket of somebody's, who is no neod and knows of no lock."""
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(path))
+    listening.listen(backlog)
+    return listening
+
+
+def stale(path: Path) -> int:
+    """What a daemon leaves that was killed; its inode."""
+    listen(path).close()
+    return path.lstat().st_ino
+
+
+def answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+# A claim
+
+
+def test_a_claimed_path_is_listened_on(path: Path) -> None:
+    with Claim(path) as claim:
+        assert claim.path == path
+        assert answers(path)
+
+
+def test_the_folder_is_made_and_is_ones_own(folder: Path) -> None:
+    with Claim(folder / "run" / "neod" / "neod.sock"):
+        assert mode(folder / "run" / "neod") == 0o700
+
+
+def test_a_folder_that_is_there_keeps_its_mode(folder: Path, path: Path) -> None:
+    folder.chmod(0o755)
+
+    with Claim(path):
+        assert mode(folder) == 0o755
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
+def test_nobody_else_may_connect_whatever_the_umask_and_it_stays(path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        with Claim(path):
+            assert mode(path) == 0o600
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+
+
+def test_at_the_end_the_socket_is_gone_and_the_path_can_be_claimed_again(path: Path) -> None:
+    with Claim(path):
+        pass
+    assert not path.exists()
+
+    with Claim(path):
+        assert answers(path)
+
+
+def test_at_the_end_nothing_is_closed_that_somebody_else_put_there(path: Path) -> None:
+    with Claim(path):
+        path.unlink()
+        with listen(path):
+            inode = path.lstat().st_ino
+    assert path.lstat().st_ino == inode
+
+
+def test_at_the_end_a_file_that_took_the_sockets_place_is_left(path: Path) -> None:
+    with Claim(path):
+        path.unlink()
+        path.write_text("mine")
+    assert path.read_text() == "mine"
+
+
+def test_at_the_end_a_socket_that_was_taken_away_is_not_missed(path: Path) -> None:
+    with Claim(path):
+        path.unlink()
+    with Claim(path):
+        assert answers(path)
+
+
+def test_the_end_comes_after_a_failure_too(path: Path) -> None:
+    with pytest.raises(KeyError), Claim(path):
+        raise KeyError
+    assert not path.exists()
+
+
+# Somebody is there
+
+
+def test_a_second_claim_names_the_first_ones_pid_and_leaves_it_alone(path: Path) -> None:
+    with Claim(path):
+        inode = path.lstat().st_ino
+        with pytest.raises(AlreadyRunning, match=f"pid {os.getpid()}") as caught:
+            Claim(path)
+        assert caught.value.pid == os.getpid()
+        assert path.lstat().st_ino == inode
+        assert answers(path)
+
+
+def test_the_lock_comes_first_so_that_a_daemon_about_to_bind_is_not_disturbed(path: Path) -> None:
+    inode = stale(path)
+
+    with Lock(path.with_name("neod.sock.lock")):
+        with pytest.raises(AlreadyRunning) as caught:
+            Claim(path)
+        assert caught.value.pid == os.getpid()
+        assert path.lstat().st_ino == inode
+
+
+def test_a_socket_that_nobody_listens_on_is_replaced(path: Path) -> None:
+    stale(path)
+
+    with Claim(path):
+        assert answers(path)
+
+
+def test_a_socket_that_was_bound_and_is_not_listened_on_is_replaced(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(path))
+        with Claim(path):
+            assert answers(path)
+
+
+def test_a_socket_that_somebody_listens_on_is_left_alone_though_nobody_has_the_lock(
+    path: Path,
+) -> None:
+    with listen(path):
+        inode = path.lstat().st_ino
+        with pytest.raises(AlreadyRunning) as caught:
+            Claim(path)
+        assert caught.value.pid == os.getpid()
+        assert path.lstat().st_ino == inode
+        assert answers(path)
+
+
+def test_a_listener_whose_queue_is_full_is_alive(path: Path) -> None:
+    with listen(path, backlog=0), socket.socket(socket.AF_UNIX) as waiting:
+        waiting.connect(str(path))
+        with pytest.raises(AlreadyRunning) as caught:
+            Claim(path)
+        assert caught.value.pid is None
+        assert path.is_socket()
+
+
+def test_a_claim_that_failed_holds_no_lock(path: Path) -> None:
+    with listen(path), pytest.raises(AlreadyRunning):
+        Claim(path)
+
+    with Claim(path):
+        assert answers(path)
+
+
+def test_a_daemon_that_was_killed_is_in_nobodys_way(path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from neod.ipc.listener import Claim;"
+        "claim = Claim(Path(sys.argv[1])); print(flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as daemon:
+        assert daemon.stdout
+        daemon.stdout.readline()
+        with pytest.raises(AlreadyRunning) as caught:
+            Claim(path)
+        assert caught.value.pid == daemon.pid
+        daemon.send_signal(signal.SIGKILL)
+    assert path.is_socket()
+
+    with Claim(path):
+        assert answers(path)
+
+
+# Paths that cannot be used
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "fifo", "link to a file", "dangling link"])
+def test_what_is_no_socket_is_left_and_refused(path: Path, kind: str) -> None:
+    target = path.with_name("target")
+    match kind:
+        case "file":
+            path.write_text("precious")
+        case "folder":
+            path.mkdir()
+        case "fifo":
+            os.mkfifo(path)
+        case "link to a file":
+            target.write_text("precious")
+            path.symlink_to(target)
+        case "dangling link":
+            path.symlink_to(target)
+    before = path.lstat()
+
+    with pytest.raises(Unusable, match=r"no socket.*NEOD_SOCKET"):
+        Claim(path)
+
+    assert path.lstat() == before
+    path.rename(path.with_name("moved"))
+    with Claim(path):
+        assert answers(path)
+
+
+def test_a_socket_of_another_kind_is_left_alone(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(str(path))
+        inode = path.lstat().st_ino
+        with pytest.raises((AlreadyRunning, Unusable, OSError)):
+            Claim(path)
+        assert path.lstat().st_ino == inode
+
+
+def test_a_path_may_be_as_long_as_the_kernel_takes_and_no_longer(folder: Path) -> None:
+    room = 107 - len(os.fsencode(folder)) - 1
+    with Claim(folder / ("a" * room)):
+        pass
+
+    with pytest.raises(Unusable, match=r"107 bytes.*NEOD_SOCKET"):
+        Claim(folder / ("a" * (room + 1)))
+    with pytest.raises(Unusable, match="107 bytes"):
+        Claim(folder / ("é" * (room // 2 + 1)))
+    with pytest.raises(Unusable, match="107 bytes"):
+        Claim(folder / ("a" * 120) / "neod.sock")
+    assert not (folder / ("a" * 120)).exists()
+
+
+def test_a_folder_that_is_a_file_is_no_folder(folder: Path) -> None:
+    (folder / "file").write_text("precious")
+
+    with pytest.raises(FileExistsError):
+        Claim(folder / "file" / "neod.sock")
+    assert (folder / "file").read_text() == "precious"
+
+
+# The lock
+
+
+def test_a_lock_is_held_once_and_says_by_whom(folder: Path) -> None:
+    path = folder / "lock"
+    with Lock(path):
+        assert mode(path) == 0o600
+        assert path.read_text() == f"{os.getpid()}\n"
+        with pytest.raises(AlreadyRunning) as caught:
+            Lock(path)
+        assert caught.value.pid == os.getpid()
+        assert str(path) in str(caught.value)
+    assert path.read_text() == ""
+    with Lock(path):
+        pass
+
+
+@pytest.mark.parametrize("text", ["", "nobody", "-1"])
+def test_a_lock_that_does_not_say_by_whom_is_held_all_the_same(folder: Path, text: str) -> None:
+    path = folder / "lock"
+    path.write_text(text)
+    with path.open("r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(AlreadyRunning, match="running already: ") as caught:
+            Lock(path)
+    assert caught.value.pid is None
+
+
+def test_a_longer_pid_than_ones_own_leaves_nothing_behind(folder: Path) -> None:
+    path = folder / "lock"
+    path.write_text("1234567890123456789\n")
+
+    with Lock(path):
+        assert path.read_text() == f"{os.getpid()}\n"
+
+
+def test_a_lock_does_not_follow_a_link(folder: Path) -> None:
+    (folder / "precious").write_text("precious")
+    (folder / "lock").symlink_to(folder / "precious")
+
+    with pytest.raises(OSError) as caught:  # noqa: PT011 - its errno is what counts
+        Lock(folder / "lock")
+    assert caught.value.errno == errno.ELOOP
+    assert (folder / "precious").read_text() == "precious"
+
+
+# /tmp/neod-UID, which anybody can make
+
+
+@pytest.fixture
+def fallback(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that a neod without a runtime folder uses, in another /tmp than the real one."""
+    monkeypatch.setattr("neoctl.wire._fallback", lambda uid: f"{folder}/neod-{uid}")
+    return folder / f"neod-{os.getuid()}"
+
+
+def test_the_fallback_is_made_and_is_ones_own(fallback: Path) -> None:
+    with Claim(fallback / "neod.sock"):
+        assert mode(fallback) == 0o700
+    with Claim(fallback / "neod.sock"):
+        assert answers(fallback / "neod.sock")
+
+
+@pytest.mark.parametrize("bits", [0o755, 0o770, 0o707, 0o701, 0o1777])
+def test_a_fallback_that_is_open_to_others_is_refused(fallback: Path, bits: int) -> None:
+    fallback.mkdir()
+    fallback.chmod(bits)
+
+    with pytest.raises(Unusable, match=f"chmod 700 {fallback}"):
+        Claim(fallback / "neod.sock")
+    assert list(fallback.iterdir()) == []
+
+
+def test_a_fallback_that_is_a_link_is_refused_even_to_a_folder_of_ones_own(
+    fallback: Path, folder: Path
+) -> None:
+    own = folder / "own"
+    own.mkdir(0o700)
+    fallback.symlink_to(own)
+
+    with pytest.raises(Unusable, match="not a directory"):
+        Claim(fallback / "neod.sock")
+    assert list(own.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["file", "dangling link"])
+def test_a_fallback_that_is_no_folder_is_refused(fallback: Path, folder: Path, kind: str) -> None:
+    if kind == "file":
+        fallback.write_text("")
+    else:
+        fallback.symlink_to(folder / "nowhere")
+
+    with pytest.raises((Unusable, FileExistsError)):
+        Claim(fallback / "neod.sock")
+    assert not (folder / "nowhere").exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
+def test_a_fallback_that_is_somebody_elses_is_refused(fallback: Path) -> None:
+    fallback.mkdir(0o700)
+    os.chown(fallback, SOMEBODY_ELSE, SOMEBODY_ELSE)
+
+    with pytest.raises(Unusable, match=f"belongs to uid {SOMEBODY_ELSE}"):
+        Claim(fallback / "neod.sock")
+    assert list(fallback.iterdir()) == []
+
+
+def test_a_client_does_not_trust_somebody_elses_fallback_either(
+    fallback: Path, folder: Path
+) -> None:
+    uid = os.getuid() + 1
+    theirs = folder / f"neod-{uid}"
+    theirs.mkdir(0o700)
+
+    assert f"belongs to uid {os.getuid()}" in distrust(f"{theirs}/neod.sock", uid)
+    assert distrust(f"{folder}/elsewhere/neod.sock", uid) == ""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+def test_a_socket_that_may_not_even_be_probed_is_left_alone(folder: Path, path: Path) -> None:
+    folder.chmod(0o777)
+    with listen(path):
+        path.chmod(0o600)
+        os.seteuid(SOMEBODY_ELSE)
+        try:
+            with pytest.raises(Unusable, match=str(path)):
+                Claim(path)
+        finally:
+            os.seteuid(0)
+        assert answers(path)
