@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    Run = Callable[["Options", Mapping[str, str]], int]
+
 USAGE = """\
 usage: neoctl VERB [options]
 
@@ -64,6 +66,7 @@ class Options:
 
     def __init__(self, argv: list[str], environ: Mapping[str, str]) -> None:
         self.words: list[str] = []
+        self.given: set[str] = set()
         self.account = environ.get("NEOD_ACCOUNT", "")
         self.json = False
         self.force = False
@@ -75,20 +78,22 @@ class Options:
             if name in ("-a", "--account", "--min-valid", "--wait"):
                 if not equals:
                     value = next(rest, "")
-                if not value:
+                if not value or (value.startswith("--") and not equals):
                     raise Usage(f"{name} needs a value")
+                name = "--account" if name == "-a" else name
+                self.given.add(name)
                 self._set(name, value)
-            elif word == "--json":
-                self.json = True
-            elif word == "--force":
-                self.force = True
+            elif word in ("--json", "--force"):
+                self.given.add(word)
+                self.json |= word == "--json"
+                self.force |= word == "--force"
             elif word.startswith("-"):
                 raise Usage(f"unknown option {word}")
             else:
                 self.words.append(word)
 
     def _set(self, name: str, value: str) -> None:
-        if name in ("-a", "--account"):
+        if name == "--account":
             self.account = value
             return
         try:
@@ -110,23 +115,29 @@ class Options:
         if self.account:
             parts.append(f"account={_quote(self.account)}")
         if self.min_valid is not None:
-            parts.append(f"min_valid={self.min_valid:g}")
+            parts.append(f"min_valid={_number(self.min_valid)}")
         if self.wait:
-            parts.append(f"wait={self.wait:g}")
+            parts.append(f"wait={_number(self.wait)}")
         return "?" + "&".join(parts) if parts else ""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; returns the exit status."""
     try:
+        if sys.stdout is None:
+            raise OSError(9, "stdout is closed")
+        # A name in an Indian script, or a path that is no text, goes out as it is in any locale.
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
         status = _main(sys.argv[1:] if argv is None else argv, os.environ)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader has gone; keep the interpreter from saying so once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 1
     except KeyboardInterrupt:
         return 130
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # else the reader has gone, and knows why
+            sys.stderr.write(f"neoctl: {error.strerror}\n")
+        # Keep the interpreter from trying once more at exit, and from saying so.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
     return status
 
 
@@ -134,18 +145,22 @@ def _main(argv: list[str], environ: Mapping[str, str]) -> int:
     if not argv:
         sys.stderr.write(USAGE)
         return 2
-    if argv[0] in ("-h", "--help", "help"):
-        sys.stdout.write(USAGE)
-        return 0
     try:
+        if argv[0] in LATER:
+            raise Usage(f"{argv[0]!r} is not part of this version ({__version__})")
+        if argv[0] == "help" or "-h" in argv or "--help" in argv:
+            sys.stdout.write(USAGE)
+            return 0
         options = Options(["version"] if argv == ["--version"] else argv, environ)
         verb, *words = options.words or [""]
-        if "-h" in words or verb not in VERBS:
-            raise Usage(_unknown(verb))
-        run, takes = VERBS[verb]
+        if verb not in VERBS:
+            raise Usage(f"unknown verb {verb!r}" if verb else "which verb?")
+        run, takes, allowed = VERBS[verb]
         if len(words) != takes:
             raise Usage(f"neoctl {verb} takes {takes or 'no'} argument(s)")
-        return run(options, environ)
+        if stray := options.given - allowed:
+            raise Usage(f"neoctl {verb} does not take {', '.join(sorted(stray))}")
+        return _understood(run, options, environ)
     except Usage as error:
         sys.stderr.write(f"neoctl: {error}\n")
         sys.stderr.write("neoctl: see `neoctl --help`\n")
@@ -154,10 +169,16 @@ def _main(argv: list[str], environ: Mapping[str, str]) -> int:
         return _fail(problem)
 
 
-def _unknown(verb: str) -> str:
-    if verb in LATER:
-        return f"{verb!r} is not part of this version ({__version__})"
-    return f"unknown verb {verb!r}" if verb else "which verb?"
+def _understood(run: Run, options: Options, environ: Mapping[str, str]) -> int:
+    """Run a verb; an answer that is not of neod's making is no reason for a traceback."""
+    try:
+        return run(options, environ)
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
+        raise client.Problem(
+            "internal_error",
+            f"the answer cannot be understood ({type(error).__name__})",
+            action="neoctl version shows whether neoctl and neod are of one make",
+        ) from None
 
 
 def _fail(problem: client.Problem) -> int:
@@ -167,6 +188,11 @@ def _fail(problem: client.Problem) -> int:
     if problem.action:
         sys.stderr.write(f"neoctl: {problem.action}\n")
     return wire.exit_status(problem.code)
+
+
+def _number(seconds: float) -> str:
+    """The number as it was typed: rounded, it would ask for something else."""
+    return str(int(seconds)) if seconds.is_integer() else _quote(repr(seconds))
 
 
 def _quote(text: str) -> str:
@@ -180,9 +206,8 @@ def _quote(text: str) -> str:
 def _token(options: Options, environ: Mapping[str, str]) -> int:
     reply = client.get(f"/v1/token{options.query()}", environ=environ, wait=options.wait)
     token = reply.body.decode("ascii").rstrip("\n")
+    expires, generation = reply.headers["neod-expires-at"], reply.headers["neod-generation"]
     if options.json:
-        expires = reply.headers["neod-expires-at"]
-        generation = reply.headers["neod-generation"]
         print(f'{{"token":"{token}","generation":{generation},"expires_at":{expires}}}')
     else:
         print(token)
@@ -239,18 +264,22 @@ def _status(options: Options, environ: Mapping[str, str]) -> int:
     import json
 
     reply = client.get("/v1/status", environ=environ)
+    status = json.loads(reply.body)
+    accounts, only = status["accounts"], options.account
+    if only:
+        if only not in accounts:
+            known = ", ".join(accounts) or "none"
+            raise client.Problem(
+                "unknown_account", f"there is no account {only!r}; there is: {known}"
+            )
+        status["accounts"] = {only: accounts[only]}
     if options.json:
-        sys.stdout.write(reply.body.decode())
+        whole = reply.body.decode().rstrip("\n")
+        print(json.dumps(status, ensure_ascii=False) if only else whole)
         return 0
     from neoctl import glance
 
-    status = json.loads(reply.body)
-    if options.account and options.account not in status["accounts"]:
-        known = ", ".join(status["accounts"]) or "none"
-        raise client.Problem(
-            "unknown_account", f"there is no account {options.account!r}; there is: {known}"
-        )
-    sys.stdout.write(glance.at(status, options.account))
+    sys.stdout.write(glance.at(status))
     return 0
 
 
@@ -275,9 +304,11 @@ def _version(options: Options, environ: Mapping[str, str]) -> int:
     import json
 
     try:
-        daemon = json.loads(client.get("/v1/status", environ=environ).body)["version"]
+        daemon = str(json.loads(client.get("/v1/status", environ=environ).body)["version"])
     except client.Problem as problem:
         daemon, why = None, problem.detail
+    except (ValueError, KeyError, TypeError):
+        daemon, why = None, "its answer cannot be understood"
     if options.json:
         print(json.dumps({"neoctl": __version__, "neod": daemon}))
     else:
@@ -286,14 +317,15 @@ def _version(options: Options, environ: Mapping[str, str]) -> int:
     return 0
 
 
-# verb -> (what it does, how many arguments it takes)
-VERBS: dict[str, tuple[Callable[[Options, Mapping[str, str]], int], int]] = {
-    "token": (_token, 0),
-    "session": (_session, 0),
-    "get": (_get, 1),
-    "headers": (_headers, 0),
-    "status": (_status, 0),
-    "unblock": (_unblock, 0),
-    "socket": (_socket, 0),
-    "version": (_version, 0),
+# verb -> (what it does, how many arguments it takes, which options)
+_ASKING = frozenset({"--account", "--json", "--min-valid", "--wait"})
+VERBS: dict[str, tuple[Run, int, frozenset[str]]] = {
+    "token": (_token, 0, _ASKING),
+    "session": (_session, 0, _ASKING),
+    "get": (_get, 1, _ASKING),
+    "headers": (_headers, 0, _ASKING),
+    "status": (_status, 0, frozenset({"--account", "--json"})),
+    "unblock": (_unblock, 0, frozenset({"--account", "--json", "--force"})),
+    "socket": (_socket, 0, frozenset()),
+    "version": (_version, 0, frozenset({"--json"})),
 }

@@ -70,10 +70,10 @@ def post(target: str, body: bytes, *, environ: Mapping[str, str], wait: float = 
 def _call(request: bytes, environ: Mapping[str, str], wait: float) -> Reply:
     uid = os.getuid()
     path = wire.socket_path(environ, uid)
-    if why := wire.distrust(path, uid):
-        raise Problem("forbidden", f"the socket's folder cannot be trusted: {why}")
     deadline = time.monotonic() + wait + PATIENCE
     try:
+        if why := wire.distrust(path, uid):
+            raise Problem("forbidden", f"the socket's folder cannot be trusted: {why}")
         raw = _exchange(path, request, deadline)
     except TimeoutError:
         raise _not_running(f"no answer in time from {path}") from None
@@ -143,7 +143,7 @@ def _parse(raw: bytes, path: str) -> Reply:
     head, end, body = raw.partition(b"\r\n\r\n")
     lines = head.decode("latin-1").split("\r\n")
     words = lines[0].split(" ", 2)
-    if not end or len(words) < 2 or not words[0].startswith("HTTP/1.") or not words[1].isdigit():
+    if not end or len(words) < 2 or not words[0].startswith("HTTP/1.") or not words[1].isdecimal():
         raise _not_running(f"what answers at {path} is not neod, or it was cut off")
     headers = {}
     for line in lines[1:]:
@@ -159,12 +159,13 @@ def _problem(reply: Reply, path: str) -> Problem:
 
     try:
         told = json.loads(reply.body)
+        after = told.get("retry_after")
         return Problem(
             str(told["code"]),
             str(told.get("detail") or told.get("title") or told["code"]),
             action=str(told.get("action") or ""),
             retryable=bool(told.get("retryable")),
-            retry_after=told.get("retry_after"),
+            retry_after=after if isinstance(after, (int, float)) else None,
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return Problem("internal_error", f"{path} answered {reply.status} without a reason")

@@ -7,16 +7,12 @@ import time
 IST = 5.5 * 3600  # seconds that India is ahead of UTC, the year round
 
 
-def at(status: dict[str, object], only: str = "") -> str:
-    """The status object as text, an account a paragraph; of the account `only`, if given."""
+def at(status: dict[str, object]) -> str:
+    """The status object as text, an account a paragraph."""
     accounts = status["accounts"]
     assert isinstance(accounts, dict)  # noqa: S101 - the wire says so
     now = time.time()  # noqa: TID251 - a client has no clock to take
-    paragraphs = [
-        _account(name, standing, now)
-        for name, standing in accounts.items()
-        if not only or name == only
-    ]
+    paragraphs = [_account(name, standing, now) for name, standing in accounts.items()]
     if not paragraphs:
         return f"neod {status['version']} runs, and no account is configured\n"
     return "\n".join(paragraphs)
@@ -47,7 +43,7 @@ def _account(name: str, standing: dict[str, object], now: float) -> str:
 
 
 def _ago(since: object, now: float) -> str:
-    return f", for {_span(now - since)}" if isinstance(since, (int, float)) else ""
+    return f", for {_span(max(0.0, now - since))}" if isinstance(since, (int, float)) else ""
 
 
 def _moment(when: object, now: float) -> str:

@@ -63,14 +63,12 @@ def distrust(path: str, uid: int) -> str:
     """Why the folder of this socket cannot be trusted; empty if it can.
 
     Anybody may make a folder in /tmp, so there it has to be one's own and closed to others.
+    Raises FileNotFoundError where there is none: who connects then would find a stranger's.
     """
     folder = os.path.dirname(path)
     if folder != _fallback(uid):
         return ""
-    try:
-        found = os.lstat(folder)
-    except FileNotFoundError:
-        return ""
+    found = os.lstat(folder)
     if found.st_mode & 0o170000 != 0o040000:
         return f"{folder} is not a directory"
     if found.st_uid != uid:
