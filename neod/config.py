@@ -43,7 +43,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     consumer: tuple[Source, Source] | None  # key and secret …
     access_token: Source | None  # … or this
     source_address: str | None
-    proxy: str | None
+    proxy: Secret | None  # its URL may hold a password
     rules: Rules
 
     @property
@@ -487,12 +487,12 @@ def _split(value: object, expected: _Wrong) -> SplitResult:
     return parts
 
 
-def _proxy(value: object) -> str | None:
+def _proxy(value: object) -> Secret | None:
     expected = _Wrong("expected a URL such as http://proxy:3128")
     parts = _split(value, expected)
     if parts.scheme not in ("http", "https"):
         raise expected
-    return _text(value)
+    return Secret(_text(value))
 
 
 def _address(value: object) -> str | None:

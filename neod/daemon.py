@@ -3,7 +3,6 @@
 import math
 import os
 import random
-import resource
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
@@ -23,6 +22,7 @@ from neod.ipc.listener import Claim, Lock, Unusable
 from neod.ipc.server import Server, only
 from neod.kotak.client import connected
 from neod.paths import make_private
+from neod.process import harden
 from neod.systemd import notify
 
 Shutdown = Callable[[], Awaitable[None]]
@@ -43,8 +43,7 @@ async def main(
     `beside` runs as long as the keepers do: the demo's screen. Raises AlreadyRunning and
     Unusable before anything is started.
     """
-    os.umask(0o077)
-    _raise_file_limit()
+    harden(environ)
     with ExitStack() as stack:
         # Blocking work, all of it before there is anybody who could wait.
         try:
@@ -139,7 +138,11 @@ def _keeper(account: Account, state: Path, environ: Mapping[str, str], clock: Cl
         Board(account.name, clock),
         _ledger(state, account.name, clock),
         clock=clock,
-        connect=partial(connected, source_address=account.source_address, proxy=account.proxy),
+        connect=partial(
+            connected,
+            source_address=account.source_address,
+            proxy=account.proxy.reveal() if account.proxy else None,
+        ),
         environ=environ,
         draw=random.random,
     )
@@ -150,9 +153,3 @@ def _ledger(state: Path, name: str, clock: Clock) -> FileLedger:
     if damage:
         log.warning("ledger", account=name, why=damage)
     return ledger
-
-
-def _raise_file_limit() -> None:
-    """Each connection is a descriptor, and the soft limit is often lower than it need be."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -47,7 +47,7 @@ def hold(clock: Clock, generation: int = 1, *, lives: float = HOUR, name: str = 
         bearer=Bearer(token=Secret("bearer")),
     )
     owner = msgspec.structs.replace(account(), name=name)
-    return from_login(owner, login, generation, (now, clock.boot()), clock)
+    return from_login(owner, login, generation, sent=(now, clock.boot()), clock=clock)
 
 
 @asynccontextmanager

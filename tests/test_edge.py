@@ -45,6 +45,13 @@ def test_it_is_a_time_of_day_even_if_neod_was_away_for_some_days() -> None:
     assert edge == Edge(at=MIDNIGHT, every=DAY)
 
 
+def test_a_session_of_hours_that_ends_by_itself_does_not_make_up_an_edge() -> None:
+    edge = learn(Edge(at=MIDNIGHT), None, (MIDNIGHT + 3, MIDNIGHT + 3 + 8 * HOUR))
+
+    assert edge == Edge(at=MIDNIGHT, every=DAY)
+    assert not ends_there(edge, MIDNIGHT + 3, MIDNIGHT + 3 + 8 * HOUR)
+
+
 def test_edges_of_a_sandbox_are_seconds_apart() -> None:
     edge = learn(Edge(at=MIDNIGHT), None, (MIDNIGHT + 1, MIDNIGHT + 20))
 

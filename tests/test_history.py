@@ -19,10 +19,10 @@ from neod.account.history import (
     Line,
     Outcome,
     Published,
-    Refused,
     Result,
     Stamp,
     Step,
+    Suspect,
     Unblocked,
     advance,
     settle,
@@ -31,11 +31,12 @@ from neod.clock import rfc3339
 from tests.fakes.clock import START
 
 FEW = settings(max_examples=50)
+UNCLEAR: list[Result] = ["unanswered", "unintelligible"]
 RESULTS = [
     *("accepted", "rejected", "rate_limited", "unavailable", "unanswered", "unintelligible"),
     "of-a-later-version",
 ]
-SECRETS = st.sampled_from([*"abc", ANY_SECRETS])
+SECRETS = st.sampled_from("abc")
 IDS = st.integers(0, 3)  # few, so that outcomes meet their attempts
 TIMES = st.floats(START, START + 3 * DAY).map(round).map(float)
 EDGES = st.builds(Edge, at=TIMES, every=st.none() | st.just(DAY))
@@ -54,19 +55,26 @@ OTHERS = (
     | st.builds(EdgeKnown, edge=st.none() | EDGES, **MORE)
     | st.builds(Unblocked, **MORE)
 )
+REFUSED = {
+    "refusals": st.integers(1, 3),
+    "refused_at": TIMES,
+    "detail": st.sampled_from(["", "earlier"]),
+}
+SUSPECTS = st.lists(
+    st.builds(Suspect, secrets=SECRETS, doubts=st.integers(0, 3), **REFUSED)
+    | st.builds(Suspect, secrets=SECRETS, doubts=st.integers(1, 3)),
+    max_size=KEPT,
+    unique_by=lambda suspect: suspect.secrets,
+).map(tuple)
+# Stands alone: it is known only of a ledger of which nothing else is.
+SUSPECT_ALL = st.tuples(st.builds(Suspect, secrets=st.just(ANY_SECRETS), **REFUSED))
 HISTORIES = st.builds(
     History,
     generation=st.integers(0, 99),
     last_id=IDS,
     pending=st.none() | ATTEMPTS,
     proven=SECRETS | st.just(""),
-    refused=st.lists(
-        st.builds(Refused, secrets=SECRETS, times=st.integers(1, 3), at=TIMES),
-        max_size=KEPT,
-        unique_by=lambda refused: refused.secrets,
-    ).map(tuple),
-    doubted=SECRETS | st.just(""),
-    doubts=st.integers(0, 3),
+    suspects=SUSPECTS | SUSPECT_ALL,
     pardoned=st.booleans(),
     logins=st.lists(TIMES, max_size=4).map(tuple),
     edge=st.none() | EDGES,
@@ -101,12 +109,15 @@ class Writer:
         number = self.history.last_id + 1
         self.write(Attempt(id=number, step=step, secrets=secrets, why="test", **stamp(self.now)))
 
-    def end(self, result: Result | str) -> None:
-        self.write(Outcome(id=self.history.last_id, result=result, **stamp(self.now)))
+    def end(self, result: Result | str, detail: str = "") -> None:
+        number = self.history.last_id
+        self.write(Outcome(id=number, result=result, detail=detail, **stamp(self.now)))
 
-    def login(self, result: Result | str, secrets: str = "a", *, step: Step = "login") -> None:
+    def login(
+        self, result: Result | str, secrets: str = "a", *, step: Step = "login", detail: str = ""
+    ) -> None:
         self.attempt(secrets, step=step)
-        self.end(result)
+        self.end(result, detail)
 
     def unblock(self) -> None:
         self.write(Unblocked(**stamp(self.now)))
@@ -125,8 +136,13 @@ def writer() -> Writer:
 def test_any_lines_amount_to_something(lines: list[Line]) -> None:
     history = settle(fold(lines))
     assert history.pending is None
-    assert len(history.refused) <= KEPT
-    assert history.doubts >= 0
+    assert len(history.suspects) <= KEPT
+    for suspect in history.suspects:
+        assert min(suspect.refusals, suspect.doubts) >= 0
+        assert suspect.refusals or suspect.doubts
+    secrets = [suspect.secrets for suspect in history.suspects]
+    assert len(set(secrets)) == len(secrets)
+    assert secrets == [ANY_SECRETS] or ANY_SECRETS not in secrets
 
 
 @FEW
@@ -172,7 +188,9 @@ def test_an_outcome_without_its_attempt_changes_nothing(history: History, line: 
 
 
 @given(HISTORIES, st.lists(NEW_LINES, max_size=20))
-def test_only_an_accepted_login_makes_refusals_fewer(history: History, lines: list[Line]) -> None:
+def test_only_an_accepted_login_makes_refusals_or_doubts_fewer(
+    history: History, lines: list[Line]
+) -> None:
     before = settle(history)
     for line in lines:
         after = advance(before, line)
@@ -183,11 +201,35 @@ def test_only_an_accepted_login_makes_refusals_fewer(history: History, lines: li
             and before.pending.step == "login"
         )
         for secrets in "abc":
-            was, now = before.refusals(secrets), after.refusals(secrets)
-            if was and was.secrets == secrets and not accepted:
-                assert now
-                assert now.times >= was.times
+            was, now = before.suspect(secrets), after.suspect(secrets)
+            if was.secrets == secrets and not accepted:
+                assert now.secrets == secrets
+                assert now.refusals >= was.refusals
+                assert now.doubts >= was.doubts
         before = after
+
+
+@given(HISTORIES, ATTEMPTS, st.sampled_from(RESULTS), TIMES)
+def test_an_attempt_counts_once_and_for_its_own_secrets_alone(
+    history: History, attempt: Attempt, result: str, at: float
+) -> None:
+    before = settle(history)
+    outcome = Outcome(id=attempt.id, result=result, detail="now", **stamp(at))
+    after = fold([attempt, outcome], before)
+    if result == "accepted" and attempt.step == "login":
+        assert after.suspects == ()
+        return
+    was = before.suspect(attempt.secrets)
+    unclear = result in UNCLEAR and attempt.step == "login"
+    if result == "rejected" or (unclear and was.refusals):
+        now = Suspect(attempt.secrets, was.refusals + 1, was.doubts, at, "now")
+    elif unclear:
+        now = Suspect(attempt.secrets, 0, was.doubts + 1)
+    else:
+        assert after.suspects == before.suspects
+        return
+    assert after.suspect(attempt.secrets) == now
+    assert after.suspects == (*(known for known in before.suspects if known is not was), now)
 
 
 @FEW
@@ -208,23 +250,39 @@ def test_a_pardon_is_good_for_one_login_at_most(history: History, lines: list[Li
 
 def test_a_refusal_is_counted_for_its_secrets(writer: Writer) -> None:
     writer.login("rejected", "a")
-    assert writer.history.refusals("a") == Refused(secrets="a", times=1, at=START + 60)
-    assert writer.history.refusals("b") is None
+    assert writer.history.suspect("a") == Suspect("a", refusals=1, refused_at=START + 60)
+    assert writer.history.suspect("b") == Suspect("b", refusals=0, doubts=0)
     writer.login("rejected", "a")
-    assert writer.history.refusals("a") == Refused(secrets="a", times=2, at=START + 180)
+    assert writer.history.suspect("a") == Suspect("a", refusals=2, refused_at=START + 180)
+
+
+def test_a_refusal_keeps_the_last_that_was_said_of_one(writer: Writer) -> None:
+    writer.login("rejected", detail="wrong MPIN")
+    assert writer.history.suspect("a").detail == "wrong MPIN"
+    writer.login("rejected")
+    assert writer.history.suspect("a").detail == "wrong MPIN"
+    writer.login("rejected", detail="wrong TOTP")
+    assert writer.history.suspect("a").detail == "wrong TOTP"
+    writer.login("rejected", "b")
+    assert writer.history.suspect("b").detail == ""
 
 
 def test_the_refusals_of_other_secrets_are_remembered(writer: Writer) -> None:
     for secrets in "aba":
         writer.login("rejected", secrets)
-    assert [(r.secrets, r.times) for r in writer.history.refused] == [("b", 1), ("a", 2)]
+    assert [(s.secrets, s.refusals) for s in writer.history.suspects] == [("b", 1), ("a", 2)]
 
 
-def test_only_the_last_secrets_that_were_refused_are_remembered(writer: Writer) -> None:
+@pytest.mark.parametrize("result", ["rejected", *UNCLEAR])
+def test_only_the_last_secrets_that_were_refused_or_doubted_are_remembered(
+    writer: Writer, result: Result
+) -> None:
     for secrets in "abcdefghij":
-        writer.login("rejected", secrets)
-    assert "".join(refused.secrets for refused in writer.history.refused) == "cdefghij"
-    assert len(writer.history.refused) == KEPT
+        writer.login(result, secrets)
+    assert "".join(suspect.secrets for suspect in writer.history.suspects) == "cdefghij"
+    assert len(writer.history.suspects) == KEPT
+    writer.login(result, "d")
+    assert "".join(suspect.secrets for suspect in writer.history.suspects) == "cefghijd"
 
 
 def test_an_accepted_login_proves_its_secrets_and_forgets_refusals_and_doubts(
@@ -232,15 +290,16 @@ def test_an_accepted_login_proves_its_secrets_and_forgets_refusals_and_doubts(
 ) -> None:
     writer.login("rejected", "a")
     writer.login("unanswered", "b")
+    writer.login("unanswered", "c")
     writer.login("accepted", "b")
     history = writer.history
     assert history.proven == "b"
-    assert (history.refused, history.doubted, history.doubts) == ((), "", 0)
+    assert history.suspects == ()
 
 
 def test_an_accepted_bearer_proves_nothing_and_forgets_nothing(writer: Writer) -> None:
-    writer.login("rejected", "a")
     writer.login("unanswered", "a")
+    writer.login("rejected", "a")
     before = writer.history
     writer.login("accepted", "a", step="bearer")
     assert writer.history == msgspec.structs.replace(before, last_id=3)
@@ -248,16 +307,21 @@ def test_an_accepted_bearer_proves_nothing_and_forgets_nothing(writer: Writer) -
 
 def test_a_refused_bearer_is_a_refusal_and_no_login(writer: Writer) -> None:
     writer.login("rejected", "a", step="bearer")
-    assert writer.history.refusals("a")
+    assert writer.history.suspect("a") == Suspect("a", refusals=1, refused_at=START + 60)
     assert writer.history.logins == ()
 
 
-def test_where_it_is_not_known_which_secrets_were_refused_it_is_all_of_them() -> None:
-    refused = Refused(secrets=ANY_SECRETS, times=1, at=START)
-    writer = Writer(History(refused=(refused,)))
-    assert writer.history.refusals("a") == writer.history.refusals("b") == refused
-    writer.login("rejected", "a")
-    assert writer.history.refusals("a") == Refused(secrets="a", times=2, at=START + 60)
+@pytest.mark.parametrize("result", ["rejected", *UNCLEAR])
+def test_where_it_is_not_known_which_secrets_were_refused_it_is_all_of_them(
+    result: Result,
+) -> None:
+    refused = Suspect(ANY_SECRETS, refusals=1, refused_at=START, detail="who knows")
+    writer = Writer(History(suspects=(refused,)))
+    assert writer.history.suspect("a") == writer.history.suspect("b") == refused
+    writer.login(result, "a")
+    assert writer.history.suspect("a") == Suspect(
+        "a", refusals=2, refused_at=START + 60, detail="who knows"
+    )
 
 
 # Doubts
@@ -278,32 +342,151 @@ def test_doubts_are_logins_without_a_clear_answer(
 ) -> None:
     for result in results:
         writer.login(result)
-    assert writer.history.doubts == doubts
+    assert writer.history.suspect("a") == Suspect("a", doubts=doubts)
+    assert len(writer.history.suspects) == min(doubts, 1)
 
 
-def test_doubts_are_of_the_secrets_that_were_sent_last(writer: Writer) -> None:
+@pytest.mark.parametrize("result", UNCLEAR)
+def test_the_doubts_of_one_set_of_secrets_survive_attempts_with_another(
+    writer: Writer, result: Result
+) -> None:
     for secrets in "aab":
-        writer.login("unanswered", secrets)
-    assert (writer.history.doubted, writer.history.doubts) == ("b", 1)
+        writer.login(result, secrets)
+    assert writer.history.suspects == (Suspect("a", doubts=2), Suspect("b", doubts=1))
+    writer.login("rejected", "b")
+    writer.login("unavailable", "b")
+    writer.attempt("b")
+    writer.attempt("a")
+    assert writer.history.suspect("a") == Suspect("a", doubts=2)
+    writer.end(result)
+    assert writer.history.suspect("a") == Suspect("a", doubts=3)
+    b = writer.history.suspect("b")
+    assert (b.refusals, b.doubts) == (2, 1)
 
 
 def test_attempts_that_a_crash_cut_short_are_doubts(writer: Writer) -> None:
     writer.attempt()
     writer.attempt()
     writer.attempt()
-    assert writer.history.doubts == 2
-    assert settle(writer.history).doubts == 3
+    assert writer.history.suspect("a") == Suspect("a", doubts=2)
+    assert settle(writer.history).suspect("a") == Suspect("a", doubts=3)
+
+
+@pytest.mark.parametrize("result", UNCLEAR)
+def test_a_bearer_without_a_clear_answer_is_neither_a_doubt_nor_a_refusal(
+    writer: Writer, result: Result
+) -> None:
+    writer.login(result, "a", step="bearer")
+    writer.attempt("a", step="bearer")
+    assert settle(writer.history).suspects == ()
+    writer.login("rejected", "a")
+    refused = writer.history.suspects
+    writer.login(result, "a", step="bearer")
+    writer.attempt("a", step="bearer")
+    assert settle(writer.history).suspects == refused
 
 
 @pytest.mark.parametrize("result", ["unavailable", "rate_limited", "of-a-later-version"])
 @pytest.mark.parametrize("step", ["login", "bearer"])
+@pytest.mark.parametrize("earlier", ["rejected", "unanswered"])
 def test_a_result_that_tells_nothing_of_the_secrets_only_ends_the_attempt(
-    writer: Writer, result: str, step: Step
+    writer: Writer, result: str, step: Step, earlier: Result
 ) -> None:
-    writer.login("rejected")
+    writer.login(earlier)
     before = writer.history
     writer.login(result, step=step)
     assert writer.history == msgspec.structs.replace(before, last_id=2)
+
+
+# Refused, and then not clearly answered
+
+UNSEEN = pytest.mark.parametrize("result", [*UNCLEAR, None])  # None: a crash, or a stop
+
+
+def unseen(writer: Writer, result: Result | None, secrets: str = "a") -> None:
+    """A login whose reply nobody saw, or understood."""
+    if result is None:
+        writer.attempt(secrets)
+        writer.history = settle(writer.history)
+    else:
+        writer.login(result, secrets)
+
+
+@UNSEEN
+def test_refused_secrets_get_no_benefit_of_the_doubt(writer: Writer, result: Result | None) -> None:
+    writer.login("rejected", detail="wrong MPIN")
+    unseen(writer, result)
+    ended = START + (120 if result is None else 180)
+    assert writer.history.suspects == (Suspect("a", 2, 0, ended, "wrong MPIN"),)
+    unseen(writer, result)
+    assert (writer.history.suspect("a").refusals, writer.history.suspect("a").doubts) == (3, 0)
+
+
+@pytest.mark.parametrize("secrets", ["a", "b"])
+def test_a_login_of_refused_secrets_that_the_next_one_finds_without_an_end_was_refused(
+    writer: Writer, secrets: str
+) -> None:
+    writer.login("rejected")
+    writer.attempt()
+    assert writer.history.suspect("a").refusals == 1
+    writer.attempt(secrets)
+    assert writer.history.suspects == (Suspect("a", refusals=2, refused_at=START + 120),)
+
+
+@UNSEEN
+def test_doubts_from_before_a_refusal_stay_and_do_not_become_refusals(
+    writer: Writer, result: Result | None
+) -> None:
+    unseen(writer, result)
+    unseen(writer, result)
+    assert writer.history.suspects == (Suspect("a", doubts=2),)
+    writer.login("rejected")
+    assert (writer.history.suspect("a").refusals, writer.history.suspect("a").doubts) == (1, 2)
+    unseen(writer, result)
+    assert (writer.history.suspect("a").refusals, writer.history.suspect("a").doubts) == (2, 2)
+
+
+@UNSEEN
+def test_the_refusal_of_one_set_of_secrets_leaves_another_its_benefit_of_the_doubt(
+    writer: Writer, result: Result | None
+) -> None:
+    writer.login("rejected", "a")
+    unseen(writer, result, "b")
+    assert writer.history.suspects == (
+        Suspect("a", refusals=1, refused_at=START + 60),
+        Suspect("b", doubts=1),
+    )
+    unseen(writer, result, "a")
+    assert writer.history.suspect("a").refusals == 2
+    assert writer.history.suspect("b") == Suspect("b", doubts=1)
+
+
+@UNSEEN
+def test_secrets_that_were_accepted_since_their_refusal_get_the_benefit_again(
+    writer: Writer, result: Result | None
+) -> None:
+    writer.login("rejected")
+    writer.login("accepted")
+    unseen(writer, result)
+    assert writer.history.suspects == (Suspect("a", doubts=1),)
+
+
+@UNSEEN
+def test_a_reply_that_nobody_saw_is_no_login_for_the_budget(
+    writer: Writer, result: Result | None
+) -> None:
+    writer.login("rejected")
+    unseen(writer, result)
+    assert writer.history.logins == (START + 60,)
+
+
+@UNSEEN
+def test_a_pardon_is_no_benefit_of_the_doubt(writer: Writer, result: Result | None) -> None:
+    writer.login("rejected")
+    writer.unblock()
+    unseen(writer, result)
+    assert writer.history.suspect("a").refusals == 2
+    assert not writer.history.pardoned
 
 
 # The rest
@@ -343,7 +526,7 @@ def test_a_pardon_lasts_through_bearers_and_is_spent_by_a_login(writer: Writer) 
     writer.login("rejected")
     writer.unblock()
     assert writer.history.pardoned
-    assert writer.history.refusals("a")
+    assert writer.history.suspect("a") == Suspect("a", refusals=1, refused_at=START + 60)
     writer.login("accepted", step="bearer")
     assert writer.history.pardoned
     writer.attempt()
@@ -359,7 +542,16 @@ def test_a_refused_bearer_spends_a_pardon(writer: Writer) -> None:
 def test_unblocking_counts_the_attempt_that_was_cut_short(writer: Writer) -> None:
     writer.attempt()
     writer.unblock()
-    assert (writer.history.pending, writer.history.doubts) == (None, 1)
+    assert (writer.history.pending, writer.history.suspects) == (None, (Suspect("a", doubts=1),))
+    assert writer.history.pardoned
+
+
+def test_unblocking_counts_as_a_refusal_what_was_cut_short_after_one(writer: Writer) -> None:
+    writer.login("rejected")
+    writer.attempt()
+    writer.unblock()
+    refused = Suspect("a", refusals=2, refused_at=START + 120)
+    assert (writer.history.pending, writer.history.suspects) == (None, (refused,))
     assert writer.history.pardoned
 
 

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from neod.account.edge import DAY, Edge
 from neod.account.keeper import NotUnblocked
-from neod.sandbox.broker import Settings
+from neod.sandbox.broker import Credentials, Settings, make_token
 from tests.fakes.clock import START
 from tests.fakes.kotak import Canned, Cut, Fault, Hang, Refuse, Seen
 from tests.fakes.world import PASSWORD, World
@@ -369,6 +369,84 @@ async def test_unblock_of_an_account_that_is_well_does_nothing(autojump_clock: M
     assert not world.ledger.history.pardoned
 
 
+async def test_p3_a_second_chance_whose_reply_is_lost_was_the_second_refusal(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(Settings(life=HOUR, bearer_life=DAY))
+    await world.run_for(10)
+    world.kotak.broker.settings = Settings(credentials=Credentials(password="new at the broker"))
+    await world.run_for(HOUR)
+    assert world.state == "credentials_rejected"
+
+    world.kotak.always = lambda seen: Cut() if "validate" in seen.path else None
+    for _ in range(5):
+        await world.run_for(6 * HOUR)
+        world.boot()
+
+    assert world.kotak.broker.refusals == 2
+
+
+async def test_p3_a_stop_in_the_middle_of_the_second_chance_was_the_second_refusal(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(Settings(life=HOUR, bearer_life=DAY))
+    await world.run_for(10)
+    world.kotak.broker.settings = Settings(credentials=Credentials(password="new at the broker"))
+    await world.run_for(HOUR)
+    world.kotak.latency = 5
+
+    for _ in range(5):
+        world.boot()
+        await world.run_for(40)
+    await world.run_for(HOUR / 2)
+    for _ in range(5):
+        world.boot()
+        await world.run_for(7)
+
+    assert world.kotak.broker.refusals == 2
+
+
+async def test_p3_unblock_pardons_nothing_while_the_secret_cannot_be_had(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(password={"env": "PASSWORD"})
+    world.keeper._environ = {"PASSWORD": "wrong"}
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.keeper.run)
+        await trio.sleep(5)
+        await world.keeper.unblock()
+        await trio.sleep(5)
+        nursery.cancel_scope.cancel()
+    assert world.kotak.broker.refusals == 2
+
+    world.boot()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.keeper.run)
+        await trio.sleep(5)
+        assert world.state == "blocked"
+        assert "not blocked" in await world.keeper.unblock()
+        world.keeper._environ = {"PASSWORD": "wrong"}
+        await trio.sleep(HOUR)
+        nursery.cancel_scope.cancel()
+
+    assert world.kotak.broker.refusals == 2
+    assert world.state == "credentials_rejected"
+
+
+async def test_p3_many_unblocks_at_once_allow_one_attempt(autojump_clock: MockClock) -> None:
+    world = World(password="wrong")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.keeper.run)
+        await trio.sleep(5)
+        async with trio.open_nursery() as persons:
+            for _ in range(5):
+                persons.start_soon(world.keeper.unblock)
+        await trio.sleep(HOUR)
+        nursery.cancel_scope.cancel()
+
+    assert len(world.kotak.logins) == 2
+
+
 # This machine's own troubles
 
 
@@ -476,6 +554,140 @@ async def test_a_bearer_of_seconds_under_sessions_of_minutes_costs_no_login(
     assert len(world.kotak.logins) == 1
     assert dead == 0
     assert world.generation > 15
+
+
+@pytest.mark.parametrize("expires_in", [0, -5, 0.5])
+async def test_a_bearer_that_is_dead_on_arrival_is_backed_off(
+    autojump_clock: MockClock, expires_in: float
+) -> None:
+    world = World()
+    world.kotak.broker.settings = Settings(life=DAY, bearer_life=20)
+    await world.run_for(5)
+    dead = json.dumps({"access_token": "dead", "expires_in": expires_in}).encode()
+    world.kotak.always = lambda seen: Canned(200, dead) if "oauth2" in seen.path else None
+
+    await world.run_for(HOUR)
+
+    assert 50 < len(world.kotak.seen) < 250
+    assert world.board.valid() is None
+
+
+async def test_a_broker_that_gives_the_same_bearer_until_it_ends_is_not_pressed(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(Settings(life=DAY))
+    ends = 0.0
+
+    def same(seen: Seen) -> Fault | None:
+        nonlocal ends
+        if "oauth2" not in seen.path:
+            return None
+        if seen.at >= ends:
+            ends = seen.at + HOUR
+        world.kotak.broker.bearers["same"] = ends
+        left = int(ends - seen.at)
+        return Canned(200, json.dumps({"access_token": "same", "expires_in": left}).encode())
+
+    world.kotak.always = same
+    await world.run_for(5.5 * HOUR)
+
+    assert len(world.kotak.seen) < 25
+    assert len(world.kotak.logins) == 1
+    assert world.state == "ok"
+
+
+@pytest.mark.parametrize("expires_in", [9223372036854775, 10**300, 1e308])
+async def test_a_bearer_without_end_in_sight_is_a_bearer(
+    autojump_clock: MockClock, expires_in: float
+) -> None:
+    world = World(Settings(bearer_life=expires_in))
+
+    await world.run_for(10)
+
+    assert world.board.valid()
+
+
+async def test_a_ready_access_token_that_ends_is_said_and_no_login_is_made_with_it(
+    autojump_clock: MockClock,
+) -> None:
+    world = World()
+    ready = make_token(START, START + 600, Credentials())
+    world.kotak.broker.bearers[ready] = START + 600
+    world.boot(access_token=ready, consumer_key=None, consumer_secret=None)
+    await world.run_for(599)
+    held = world.board.valid()
+    assert held
+    assert held.session.bearer_expires_at == START + 600
+
+    await world.run_for(DAY)
+
+    assert len(world.kotak.logins) == 1
+    assert world.state == "blocked"
+    assert world.board.standing.last_failure
+    assert "access_token" in world.board.standing.last_failure.detail
+
+
+async def test_fields_of_another_type_lose_no_login(autojump_clock: MockClock) -> None:
+    world = World()
+    token = make_token(START, START + HOUR, Credentials())
+    data = {"token": token, "sid": "sid", "isTrialAccount": "false", "ucc": 7, "rid": None}
+    reply = json.dumps({"data": data}).encode()
+    world.kotak.always = lambda seen: Canned(200, reply) if "validate" in seen.path else None
+
+    await world.run_for(10)
+
+    held = world.board.valid()
+    assert held
+    assert held.session.is_trial_account is None
+    assert held.session.extra == {"isTrialAccount": "false", "ucc": 7}
+
+
+# A clock that is wrong, against a broker's that is right
+
+
+@pytest.mark.parametrize("ahead", [3.0, 30.0, 300.0])
+async def test_at_the_edge_it_waits_for_the_brokers_midnight(
+    autojump_clock: MockClock, ahead: float
+) -> None:
+    world = World(Settings(), start=MIDNIGHT - 2 * HOUR)
+    world.kotak.slow = ahead
+
+    await world.run_for(26 * HOUR)
+
+    after = [login.at - MIDNIGHT for login in world.kotak.logins if login.at > MIDNIGHT]
+    assert ahead <= after[0] < ahead + 6
+    assert len(after) == 1
+
+
+async def test_p2_a_clock_that_is_behind_serves_no_session_past_the_brokers_end(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(Settings(life=HOUR, bearer_life=DAY))
+    world.kotak.slow = -600.0
+    await world.run_for(5)
+    held = world.board.held
+    assert held
+    world.kotak.always = lambda _: Refuse()
+
+    with trio.move_on_after(HOUR):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.keeper.run)
+            while True:
+                broker_time = world.time.wall() + 600
+                if world.board.valid():
+                    assert broker_time < held.session.expires_at + 3
+                await trio.sleep(1)
+
+
+async def test_an_edge_that_is_configured_wrong_does_not_burn_logins(
+    autojump_clock: MockClock,
+) -> None:
+    for edge in ("none", "03:00"):
+        world = World(Settings(), start=MIDNIGHT - 2 * HOUR, renewal={"edge": edge})
+
+        await world.run_for(2 * DAY)
+
+        assert len(world.kotak.logins) <= 6, edge
 
 
 # Properties

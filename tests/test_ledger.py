@@ -15,15 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neod.account import policy
+from neod.account.edge import DAY, Edge
 from neod.account.history import (
     ANY_SECRETS,
     Attempt,
     Carried,
+    EdgeKnown,
     History,
     Line,
     Outcome,
     Published,
     Stamp,
+    Suspect,
     Unblocked,
 )
 from neod.account.ledger import LINES_KEPT, LINES_MAX, FileLedger, open_ledger
@@ -43,6 +46,14 @@ def attempt(number: int = 1) -> Attempt:
 
 def outcome(number: int = 1, result: str = "rejected") -> Outcome:
     return Outcome(id=number, result=result, **STAMP)
+
+
+def published(generation: int = 7) -> Published:
+    return Published(generation=generation, expires_at=0, **STAMP)
+
+
+UNBLOCKED = Unblocked(**STAMP)
+EDGE = EdgeKnown(edge=Edge(at=START, every=DAY), **STAMP)
 
 
 def encoded(lines: list[Line]) -> list[bytes]:
@@ -72,9 +83,10 @@ def assert_set_aside(path: Path, whole: bytes) -> None:
     [aside] = path.parent.glob("main.ledger.damaged-*")
     assert aside.read_bytes() == whole
     assert aside.name in damage
-    refused = ledger.history.refusals("whatever the secrets are")
-    assert refused is not None
-    assert (refused.secrets, refused.times, refused.at) == (ANY_SECRETS, 1, START)
+    suspect = ledger.history.suspect("whatever the secrets are")
+    assert ledger.history.suspects == (suspect,)
+    assert (suspect.secrets, suspect.refusals, suspect.refused_at) == (ANY_SECRETS, 1, START)
+    assert "damaged" in suspect.detail
     decision = policy.decide(START, None, ledger.history, "a", None, policy.Rules(), 0.5)
     assert (decision.do, decision.state) == ("wait", "credentials_rejected")
     assert reopened(path).history == ledger.history
@@ -145,7 +157,7 @@ async def test_a_line_is_json_on_the_disk_when_append_returns(path: Path) -> Non
 
 async def test_the_history_is_that_of_the_lines_after_each_of_them(path: Path) -> None:
     ledger = reopened(path)
-    lines: list[Line] = [attempt(), outcome(), Unblocked(**STAMP), attempt(2)]
+    lines: list[Line] = [attempt(), outcome(), UNBLOCKED, attempt(2)]
     for number, line in enumerate(lines, 1):
         await ledger.append(line)
         assert ledger.history == fold(lines[:number]) == reopened(path).history
@@ -173,6 +185,29 @@ async def test_lines_from_many_tasks_do_not_mix(path: Path) -> None:
     assert reopened(path).history == ledger.history
 
 
+async def test_five_at_once_keep_their_order_and_lose_nothing(path: Path) -> None:
+    ledger = reopened(path)
+    lines: list[Line] = [attempt(), outcome(), published(), EDGE, UNBLOCKED]
+    asked: list[Line] = []
+    done: list[Line] = []
+
+    async def append(line: Line) -> None:
+        asked.append(line)
+        await ledger.append(line)
+        assert len(asked) == len(lines)  # they were at once
+        assert encoded([line])[0] in content(path)
+        done.append(line)
+
+    async with trio.open_nursery() as nursery:
+        for line in lines:
+            nursery.start_soon(append, line)
+    assert len(asked) == 5
+    assert all(line in asked for line in lines)
+    assert done == asked
+    assert content(path).splitlines(keepends=True)[1:] == encoded(asked)
+    assert reopened(path).history == ledger.history == fold(asked)
+
+
 async def test_an_attempt_that_was_cancelled_is_nowhere(path: Path) -> None:
     ledger = reopened(path)
     before = content(path)
@@ -186,38 +221,74 @@ async def test_an_attempt_that_was_cancelled_is_nowhere(path: Path) -> None:
 # A disk that is full
 
 
+AHEAD = pytest.mark.parametrize(
+    "line", [pytest.param(attempt(2), id="attempt"), pytest.param(UNBLOCKED, id="unblocked")]
+)
+
+
+@AHEAD
 @pytest.mark.parametrize("room", [0, 10])
-async def test_an_attempt_that_cannot_be_written_is_not_added(written: Path, room: int) -> None:
+async def test_an_attempt_or_a_pardon_that_cannot_be_written_is_not_added(
+    written: Path, room: int, line: Line
+) -> None:
     ledger = reopened(written)
     before, whole = ledger.history, content(written)
     with disk_full(written, room), pytest.raises(OSError, match=r"space|large"):
-        await ledger.append(attempt(2))
+        await ledger.append(line)
     assert ledger.history == before
+    assert not ledger.history.pardoned
     assert content(written) == whole
-    await ledger.append(attempt(2))
-    assert reopened(written).history == ledger.history == fold([attempt(), outcome(), attempt(2)])
+    assert reopened(written).history == before
+    await ledger.append(line)
+    assert content(written) == whole + encoded([line])[0]
+    assert reopened(written).history == ledger.history == fold([attempt(), outcome(), line])
+
+
+@AHEAD
+@pytest.mark.parametrize("room", [0, 10])
+async def test_an_attempt_or_a_pardon_that_was_not_added_is_not_written_later(
+    written: Path, room: int, line: Line
+) -> None:
+    ledger = reopened(written)
+    whole = content(written)
+    with disk_full(written, room), pytest.raises(OSError, match=r"space|large"):
+        await ledger.append(line)
+    await ledger.append(published())
+    assert content(written) == whole + encoded([published()])[0]
+    assert reopened(written).history == ledger.history == fold([attempt(), outcome(), published()])
 
 
 @pytest.mark.parametrize("room", [0, 10])
-async def test_what_has_happened_counts_at_once_and_is_written_later(path: Path, room: int) -> None:
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(attempt(2), id="attempt"),
+        pytest.param(UNBLOCKED, id="unblocked"),
+        pytest.param(published(8), id="published"),
+    ],
+)
+async def test_what_has_happened_counts_at_once_and_is_written_ahead_of_the_next_line(
+    path: Path, room: int, line: Line
+) -> None:
     ledger = reopened(path)
     await ledger.append(attempt())
     whole = content(path)
+    happened: list[Line] = [outcome(), published(), EDGE]
     with disk_full(path, room):
-        for line in (outcome(), Published(generation=7, expires_at=0, **STAMP)):
+        for number, each in enumerate(happened, 1):
             with pytest.raises(OSError, match=r"space|large"):
-                await ledger.append(line)
-    assert ledger.history.refusals("a")
+                await ledger.append(each)
+            assert ledger.history == fold([attempt(), *happened[:number]])
+        for refused in (attempt(2), UNBLOCKED):
+            with pytest.raises(OSError, match=r"space|large"):
+                await ledger.append(refused)
+    assert ledger.history == fold([attempt(), *happened])
+    assert ledger.history.suspect("a") == Suspect("a", refusals=1, refused_at=START)
     assert ledger.history.generation == 7
     assert content(path) == whole
-    await ledger.append(attempt(2))
-    assert [json.loads(line).get("event") for line in content(path).splitlines()[1:]] == [
-        "attempt",
-        "outcome",
-        "published",
-        "attempt",
-    ]
-    assert reopened(path).history == ledger.history
+    await ledger.append(line)
+    assert content(path) == whole + b"".join(encoded([*happened, line]))
+    assert reopened(path).history == ledger.history == fold([attempt(), *happened, line])
 
 
 async def test_an_attempt_is_added_unless_append_raises_even_if_shortening_fails(
@@ -366,15 +437,80 @@ def test_what_is_said_of_damage_holds_nothing_of_the_file(written: Path) -> None
     assert "c4nary" not in damage
 
 
+@pytest.mark.parametrize("cause", ["a folder in its place", "no room"])
+def test_damage_is_found_again_until_a_new_file_is_written(written: Path, cause: str) -> None:
+    whole = content(written) + b"?\n"
+    begin(written, whole)
+    new = written.with_name("main.ledger.new")
+    for _ in range(2):  # two starts in vain
+        if cause == "no room":
+            with disk_full(written, -len(whole)), pytest.raises(OSError, match=r"space|large"):
+                open_ledger(written, "main", CLOCK)
+        else:
+            new.mkdir()
+            with pytest.raises(IsADirectoryError):
+                open_ledger(written, "main", CLOCK)
+            new.rmdir()
+        assert content(written) == whole
+    assert_set_aside(written, whole)
+
+
+def test_each_damage_is_kept(written: Path) -> None:
+    wholes = []
+    for number in range(3):
+        begin(written, content(written) + b"?\n")
+        wholes.append(content(written))
+        _, damage = open_ledger(written, "main", FrozenClock(START + number).clock)
+        assert damage
+    asides = sorted(written.parent.glob("main.ledger.damaged-*"))
+    assert [content(aside) for aside in asides] == wholes
+    assert {entry.name for entry in written.parent.iterdir()} == {
+        "main.ledger",
+        *(aside.name for aside in asides),
+    }
+
+
+SEVEN = encoded([published(7)])[0]
+NINE = encoded([published(9)])[0]
+CARRIED_EIGHT = encoded([Carried(history=History(generation=8), **STAMP)])[0]
+
+
+@pytest.mark.parametrize(
+    ("lines", "generation"),
+    [
+        ([HEADER, b"?\n"], 0),
+        ([HEADER, SEVEN, b"?\n"], 7),
+        ([HEADER, b"?\n", SEVEN], 7),
+        ([HEADER, SEVEN, b"?\n", NINE], 9),
+        ([HEADER, CARRIED_EIGHT, b"?\n"], 8),
+        ([HEADER, CARRIED_EIGHT, SEVEN, NINE, b"\xff\x00\n", *encoded([attempt()])], 9),
+        ([SEVEN], 7),
+        ([b"?\n", SEVEN], 7),
+        ([HEADER.replace(b"main", b"other"), SEVEN], 7),
+        ([HEADER, SEVEN, b"?\n", b'{"event":"publ'], 7),
+        ([HEADER, SEVEN, b'{"event":"published","generation":"x"}\n'], 7),
+    ],
+)
+async def test_the_generation_outlives_damage(
+    path: Path, lines: list[bytes], generation: int
+) -> None:
+    begin(path, *lines)
+    assert_set_aside(path, b"".join(lines))
+    ledger = reopened(path)
+    assert ledger.history.generation == generation
+    await ledger.append(published(generation + 1))
+    assert reopened(path).history.generation == generation + 1
+
+
 async def test_an_account_with_a_damaged_ledger_can_be_unblocked(written: Path) -> None:
     begin(written, content(written) + b"?\n")
     ledger, _ = open_ledger(written, "main", CLOCK)
-    await ledger.append(Unblocked(**STAMP))
+    await ledger.append(UNBLOCKED)
     decision = policy.decide(START, None, ledger.history, "a", None, policy.Rules(), 0.5)
     assert decision.do == "login"
     await ledger.append(attempt(1))
     await ledger.append(outcome(1, "accepted"))
-    assert reopened(written).history.refused == ()
+    assert reopened(written).history.suspects == ()
 
 
 def test_a_folder_in_place_of_the_file_is_an_error(path: Path) -> None:

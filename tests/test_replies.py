@@ -120,7 +120,6 @@ def test_a_locked_account_is_not_answered_with_check_the_password() -> None:
         reply(200, {"data": {"token": "t", "sid": ""}}),
         reply(200, {"data": {"token": "t\r\nX: y", "sid": "s"}}),
         reply(200, {"data": {"token": "t", "sid": "s\x1b[2J"}}),
-        reply(200, {"data": {"token": "t", "sid": "s", "isTrialAccount": "no"}}),
     ],
 )
 def test_a_session_that_fits_no_model_or_no_header_is_unintelligible(answer: Reply) -> None:
@@ -134,7 +133,7 @@ def test_fields_without_a_name_of_their_own_are_kept_as_kotak_spells_them() -> N
         reply(200, {"data": {"token": "t", "sid": "s", "hsServerId": "", "newThing": [1]}}), VIEW
     )
 
-    assert session.hs_server_id == ""
+    assert session.server_id == ""
     assert session.extra == {"newThing": [1]}
 
 

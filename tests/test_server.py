@@ -702,3 +702,54 @@ async def test_a_refusal_arrives_although_the_peer_is_sending_yet() -> None:
             assert (await client.answer()).code == "bad_request"
             assert await client.closed()
             await stream.send_eof()
+
+
+async def test_the_place_of_a_peer_that_hung_up_is_free_again(tmp_path: Path) -> None:
+    path = os.fspath(tmp_path / "s")
+    waiting = trio.Event()
+    gone = trio.Event()
+
+    async def never(_request: Request, _body: bytes) -> Response:
+        waiting.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            gone.set()
+        raise AssertionError
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.serve_listeners, Server(never).handle, [listener])
+            stream = await trio.open_unix_socket(path)
+            await stream.send_all(b"GET / HTTP/1.1\r\n\r\n")
+            await waiting.wait()
+            await stream.aclose()
+            await gone.wait()
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_peer_that_closed_only_its_own_direction_gets_its_answer(tmp_path: Path) -> None:
+    path = os.fspath(tmp_path / "s")
+
+    async def slow(_request: Request, _body: bytes) -> Response:
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        return Response(200, b"here")
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.serve_listeners, Server(slow).handle, [listener])
+            stream = await trio.open_unix_socket(path)
+            await stream.send_all(b"GET / HTTP/1.0\r\n\r\n")
+            await stream.send_eof()
+            raw = b""
+            async with stream:
+                async for some in stream:
+                    raw += some
+            nursery.cancel_scope.cancel()
+    assert raw.endswith(b"here")

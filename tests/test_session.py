@@ -17,7 +17,13 @@ SECOND = 1
 BEARER = Bearer(token=Secret("bearer"))
 
 
-def hold(time: FrozenClock, lives: int = 100, bearer: Bearer = BEARER, generation: int = 1) -> Held:
+def hold(
+    time: FrozenClock,
+    lives: int = 100,
+    bearer: Bearer = BEARER,
+    generation: int = 1,
+    ahead: float | None = None,
+) -> Held:
     now = int(time.wall())
     login = Login(
         kind="view",
@@ -26,7 +32,7 @@ def hold(time: FrozenClock, lives: int = 100, bearer: Bearer = BEARER, generatio
         bearer=bearer,
     )
     sent = time.wall(), time.boot()
-    return from_login(account(), login, generation, sent, time.clock)
+    return from_login(account(), login, generation, sent=sent, clock=time.clock, ahead=ahead)
 
 
 def board(time: FrozenClock, held: Held | None = None) -> Board:
@@ -117,6 +123,43 @@ def test_a_bearers_wrong_clock_is_not_believed_either() -> None:
     assert life
     assert life.bearer_end is not None
     assert life.bearer_end <= time.wall()
+
+
+def test_p2_a_new_bearer_does_not_revive_a_token_that_was_seen_dead() -> None:
+    time = FrozenClock()
+    held = hold(time, lives=100, bearer=Bearer(token=Secret("old"), expires_in=10))
+    shown = board(time, held)
+
+    time.now += 100
+    assert not shown.valid()
+    time.now -= 100
+    life = shown.life()
+    assert life
+    assert not life.alive
+    shown.publish(with_bearer(held, BEARER, 2, (time.wall(), time.boot())))
+
+    assert not shown.valid()
+
+
+def test_p2_a_clock_that_is_behind_the_brokers_lengthens_no_life() -> None:
+    time = FrozenClock()
+    shown = board(time, hold(time, lives=1000, ahead=-600))
+
+    time.advance(403)
+    assert not shown.valid()
+
+
+def test_planning_is_by_the_clock_that_grants_less() -> None:
+    time = FrozenClock()
+    shown = board(time, hold(time, lives=1000))
+    life = shown.life()
+    assert life
+    assert life.end == START + 1000
+
+    time.now -= 600
+    life = shown.life()
+    assert life
+    assert life.end == START + 400
 
 
 def test_a_session_shows_no_token_in_its_repr() -> None:

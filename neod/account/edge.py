@@ -10,6 +10,7 @@ import msgspec
 from neod.clock import INDIA, clock_time
 
 DAY = 86_400.0  # seconds
+LONG = 3600.0  # seconds: an edge between sessions of more is a time of day
 SLACK = 60.0  # seconds that an end may be off the edge and still be the edge's
 INDIA_OFFSET = INDIA.utcoffset(None).total_seconds()
 
@@ -48,6 +49,11 @@ def ends_there(edge: Edge | None, begin: float, end: float) -> bool:
     return abs(_off(edge, end)) <= min(slack(end - begin), edge.every / 10)
 
 
+def gained_nothing(old: tuple[float, float] | None, new: tuple[float, float]) -> bool:
+    """True if the session `new`, (begin, end), ends where `old` did that it was to renew."""
+    return old is not None and new[1] <= old[1] + slack(old[1] - old[0])
+
+
 def learn(
     edge: Edge | None, old: tuple[float, float] | None, new: tuple[float, float]
 ) -> Edge | None:
@@ -57,7 +63,7 @@ def learn(
     of the end can gain nothing.
     """
     begin, end = new
-    if old is not None and end <= old[1] + slack(old[1] - old[0]):
+    if gained_nothing(old, new):
         known = edge is not None and edge.every is not None and ends_there(edge, begin, end)
         return edge if known else Edge(at=end)
     if edge is None:
@@ -81,11 +87,8 @@ def _second_sight(edge: Edge, begin: float, end: float) -> Edge | None:
         return edge
     if begin < edge.at - margin:
         return None  # it began before the edge and ends after it: there is no edge
-    apart = end - edge.at
-    days = round(apart / DAY)
-    if days and abs(apart - days * DAY) <= SLACK:
-        apart = DAY  # a time of day, even if neod was away for some days
-    return Edge(at=edge.at, every=apart)
+    # Sessions of hours have an edge that is a time of day, whatever their own life is.
+    return Edge(at=edge.at, every=DAY if end - begin > LONG else end - edge.at)
 
 
 def _off(edge: Edge, moment: float) -> float:

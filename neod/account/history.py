@@ -15,7 +15,7 @@ Step = Literal["bearer", "login"]
 Result = Literal[
     "accepted", "rejected", "rate_limited", "unavailable", "unanswered", "unintelligible"
 ]
-KEPT = 8  # sets of refused secrets that are remembered
+KEPT = 8  # sets of secrets whose refusals and doubts are remembered
 ANY_SECRETS = "*"  # stands for all secrets, where it is not known which were refused
 
 
@@ -67,12 +67,13 @@ class Unblocked(Entry, frozen=True, kw_only=True, tag="unblocked"):
     """A person allowed one more attempt."""
 
 
-class Refused(msgspec.Struct, frozen=True):
-    """How often, since the last login that was accepted, these secrets were refused."""
+class Suspect(msgspec.Struct, frozen=True):
+    """What befell one set of secrets since it was last accepted, if it ever was."""
 
     secrets: str
-    times: int
-    at: float  # of the last refusal
+    refusals: int = 0
+    doubts: int = 0  # logins in a row that got no understandable answer
+    refused_at: float = 0.0  # the last time
     detail: str = ""  # what was refused, and where to look
 
 
@@ -83,16 +84,17 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     last_id: int = 0
     pending: Attempt | None = None
     proven: str = ""  # the secrets that were accepted last
-    refused: tuple[Refused, ...] = ()
-    doubted: str = ""  # the secrets that were sent and not understandably answered …
-    doubts: int = 0  # … so many times in a row
+    suspects: tuple[Suspect, ...] = ()
     pardoned: bool = False  # a person allowed one more attempt
     logins: tuple[float, ...] = ()  # when logins were accepted or refused, within a day
     edge: Edge | None = None
 
-    def refusals(self, secrets: str) -> Refused | None:
-        """The refusals of these secrets, None if there were none."""
-        return next((r for r in self.refused if r.secrets in (secrets, ANY_SECRETS)), None)
+    def suspect(self, secrets: str) -> Suspect:
+        """What befell these secrets: nothing, if they are not remembered."""
+        for known in self.suspects:
+            if known.secrets in (secrets, ANY_SECRETS):
+                return known
+        return Suspect(secrets)
 
 
 class Carried(Entry, frozen=True, kw_only=True, tag="carried"):
@@ -126,39 +128,43 @@ def advance(history: History, line: Line) -> History:
             attempt = history.pending
             if attempt is None or attempt.id != line.id:
                 return history
-            return _end(history, attempt, line.result, line.at, line.detail)
+            return _end(history, attempt, line)
 
 
 def settle(history: History) -> History:
     """The history with an attempt that never got its outcome counted as unanswered."""
-    if history.pending is None:
+    lost = history.pending
+    if lost is None:
         return history
-    return _end(history, history.pending, "unanswered", history.pending.at)
+    return _end(history, lost, Outcome(at=lost.at, time=lost.time, id=lost.id, result="unanswered"))
 
 
-def _end(history: History, attempt: Attempt, result: str, at: float, detail: str = "") -> History:
-    secrets = attempt.secrets
-    history = msgspec.structs.replace(history, pending=None)
+def _end(history: History, attempt: Attempt, outcome: Outcome) -> History:
     is_login = attempt.step != "bearer"
+    result = outcome.result
+    history = msgspec.structs.replace(history, pending=None)
     if is_login and result in ("accepted", "rejected"):
-        recent = tuple(t for t in history.logins if at - DAY < t)
-        history = msgspec.structs.replace(history, logins=(*recent, at))
-    match result:
-        case "accepted" if is_login:
-            return msgspec.structs.replace(
-                history, proven=secrets, refused=(), doubted="", doubts=0
-            )
-        case "rejected":
-            before = history.refusals(secrets)
-            others = tuple(r for r in history.refused if r is not before)[-KEPT + 1 :]
-            times = before.times + 1 if before else 1
-            return msgspec.structs.replace(
-                history,
-                refused=(*others, Refused(secrets, times, at, detail)),
-                pardoned=False,
-            )
-        case "unanswered" | "unintelligible" if is_login:
-            doubts = history.doubts + 1 if history.doubted == secrets else 1
-            return msgspec.structs.replace(history, doubted=secrets, doubts=doubts)
-        case _:
-            return history
+        recent = tuple(at for at in history.logins if outcome.at - DAY < at)
+        history = msgspec.structs.replace(history, logins=(*recent, outcome.at))
+    if result == "accepted" and is_login:
+        return msgspec.structs.replace(history, proven=attempt.secrets, suspects=())
+    before = history.suspect(attempt.secrets)
+    if is_login and result in ("unanswered", "unintelligible"):
+        # Once refused, they have used up their benefit of the doubt: a second chance whose
+        # reply is lost was the second refusal, for all that anybody knows.
+        result = "rejected" if before.refusals else "doubtful"
+    if result == "rejected":
+        after = Suspect(
+            attempt.secrets,
+            before.refusals + 1,
+            before.doubts,
+            outcome.at,
+            outcome.detail or before.detail,
+        )
+        history = msgspec.structs.replace(history, pardoned=False)
+    elif result == "doubtful":
+        after = msgspec.structs.replace(before, secrets=attempt.secrets, doubts=before.doubts + 1)
+    else:
+        return history
+    others = tuple(known for known in history.suspects if known is not before)
+    return msgspec.structs.replace(history, suspects=(*others[-KEPT + 1 :], after))

@@ -8,11 +8,12 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import TypeVar
 
+import msgspec
 import trio
 
 from neod import log
 from neod.account import policy
-from neod.account.edge import DAY, learn
+from neod.account.edge import DAY, gained_nothing, learn
 from neod.account.history import (
     Attempt,
     EdgeKnown,
@@ -34,8 +35,13 @@ from neod.kotak.replies import LoginFailed, Reply, clock_skew
 from neod.secrets import SecretUnavailable, read
 
 T = TypeVar("T")
+RECORD_TIME = 3.0  # seconds that a stop waits for the disk
 LOGIN_TIME = 60.0  # seconds for a login, whatever the number of its requests
 Connect = Callable[[], AbstractAsyncContextManager[Send]]
+
+
+class LedgerFull(Exception):  # noqa: N818
+    """An attempt could not be written, so it must not be made."""
 
 
 class NotUnblocked(Exception):  # noqa: N818
@@ -86,30 +92,37 @@ class Keeper:
                 await self._attempt(decision)
 
     async def unblock(self, *, force: bool = False) -> str:
-        """Allow one more attempt, on a person's word; returns what follows. Raises NotUnblocked."""
-        history = self._ledger.history
-        refused = history.refusals(self._secrets) if self._secrets else None
-        if refused and refused.times >= 2 and self._clock.wall() - refused.at < DAY and not force:
+        """Allow one more attempt, on a person's word; returns what follows.
+
+        Raises NotUnblocked, and OSError where the ledger cannot be written. Any number of calls
+        at once allow one attempt: each is undone by the attempt that the first of them led to.
+        """
+        now, history = self._clock.wall(), settle(self._ledger.history)
+        if policy.barred(now, history, self._secrets) is None:
+            return f"{self.account.name} is not blocked: {self.board.standing.why}"
+        suspect = history.suspect(self._secrets)
+        if suspect.refusals >= 2 and now - suspect.refused_at < DAY and not force:
             raise NotUnblocked(
-                f"the broker refused these credentials {refused.times} times within 24 hours; "
+                f"the broker refused these credentials {suspect.refusals} times within 24 hours; "
                 "a third refusal may lock the account for a day. "
                 "Correct them first, or say --force"
             )
-        if self.board.standing.state not in ("credentials_rejected", "blocked"):
-            return f"{self.account.name} is not blocked: {self.board.standing.why}"
         await self._ledger.append(Unblocked(**self._stamp()))
+        self._trouble = None
         self._news.set()
         return f"{self.account.name}: one more login is allowed, and is tried now"
 
     def _decide(self) -> policy.Decision:
+        life = self.board.life()  # before the time is read: what has ended by then has ended
         return policy.decide(
             self._clock.wall(),
-            self.board.life(),
+            life,
             settle(self._ledger.history),  # no attempt is under way here: one without end got none
             self._secrets,
             self._trouble,
             self.account.rules,
             self._drawn,
+            self._skew or 0.0,
         )
 
     def _next_look(self, decision: policy.Decision) -> float | None:
@@ -164,12 +177,14 @@ class Keeper:
             self._failed("secret_unavailable", failure.detail, failure.action)
         except trio.TooSlowError:
             self._failed("unanswered", f"the login took longer than {LOGIN_TIME:.0f} s")
-        except OSError as error:
+        except LedgerFull as error:
             self._failed(
                 "ledger",
-                f"the ledger cannot be written, so nothing was sent: {error.strerror}",
+                f"the ledger cannot be written, so nothing was sent: {error}",
                 "make room on the disk that holds neod's state",
             )
+        except OSError as error:
+            self._failed("unavailable", f"cannot make ready to connect: {error.strerror or error}")
         except Exception as error:  # noqa: BLE001 - a bug here must not end other accounts
             log.error("bug", account=self.account.name, exc_info=error)
             self._failed("internal_error", f"a bug in neod: {type(error).__name__}", "report it")
@@ -178,37 +193,52 @@ class Keeper:
         sent = self._clock.wall(), self._clock.boot()
         flow = password_flow(credentials, self.account.endpoints)
         login = await self._drive(flow, send, why)
-        generation = self._ledger.history.generation + 1
-        held = from_login(self.account, login, generation, sent, self._clock)
-        if held.left(self._clock) <= 0:
-            raise LoginFailed(
-                "unintelligible",
-                "the login was accepted, and its session had ended already, at "
-                f"{held.session.expires_at_rfc3339} by the broker's clock",
-                "check this machine's clock: timedatectl",
-            )
-        old = self.board.life()
-        before = (old.begin, old.end) if old is not None and self.board.valid() else None
-        edge = self._ledger.history.edge
-        known = learn(edge, before, (held.received_at, float(held.session.token_expires_at)))
-        if known != edge and self.account.rules.edge == "auto":
-            await self._record(EdgeKnown(edge=known, **self._stamp()))
-            log.event(
-                "edge", account=self.account.name, at=known and str(known), known=known is not None
-            )
+        held = from_login(
+            self.account,
+            login,
+            self._ledger.history.generation + 1,
+            sent=sent,
+            clock=self._clock,
+            ahead=self._skew,
+        )
+        self._refuse_lapsed(held)
+        old = self.board.life() if self.board.valid() else None
+        held = await self._learn_edge(old, held)
         self._drawn = self._draw()
         await self._publish(held, why)
+
+    async def _learn_edge(self, old: policy.Life | None, held: Held) -> Held:
+        """Note what the login says of the day's edge, and whether it gained anything."""
+        before = None if old is None else (old.begin, old.end)
+        now = held.received_at, float(held.session.token_expires_at)
+        edge = self._ledger.history.edge
+        known = learn(edge, before, now)
+        if known != edge and self.account.rules.edge == "auto":
+            await self._record(EdgeKnown(edge=known, **self._stamp()))
+            log.event("edge", account=self.account.name, at="forgotten" if known is None else known)
+        return msgspec.structs.replace(held, stuck=gained_nothing(before, now))
 
     async def _renew_bearer(self, credentials: Password, send: Send, why: str) -> None:
         old = self.board.held
         if old is None or not isinstance(credentials.access, Consumer):
             return
         sent = self._clock.wall(), self._clock.boot()
-        bearer = await self._drive(
-            bearer_flow(credentials.access, self.account.endpoints), send, why
-        )
+        flow = bearer_flow(credentials.access, self.account.endpoints)
+        bearer = await self._drive(flow, send, why)
         held = with_bearer(old, bearer, self._ledger.history.generation + 1, sent)
+        if held.bearer_left(self._clock) <= 0:
+            self._refuse_lapsed(held)
+        self._drawn = self._draw()
         await self._publish(held, why)
+
+    def _refuse_lapsed(self, held: Held) -> None:
+        if held.left(self._clock) <= 0:
+            raise LoginFailed(
+                "unintelligible",
+                "the login was accepted, and what it brought had ended already, at "
+                f"{held.session.expires_at_rfc3339} by the broker's clock",
+                "check this machine's clock: timedatectl",
+            )
 
     async def _drive(self, flow: Generator[Request, Reply, T], send: Send, why: str) -> T:
         """Play a flow against the broker, each of its requests in the ledger before it is sent."""
@@ -232,7 +262,7 @@ class Keeper:
         return brought
 
     async def _begin(self, request: Request, why: str) -> Attempt:
-        """Write that a request is about to go out. Raises OSError, and then it must not."""
+        """Write that a request is about to go out. Raises LedgerFull, and then it must not."""
         attempt = Attempt(
             id=self._ledger.history.last_id + 1,
             step=request.step,
@@ -240,7 +270,10 @@ class Keeper:
             why=why,
             **self._stamp(),
         )
-        await self._ledger.append(attempt)
+        try:
+            await self._ledger.append(attempt)
+        except OSError as error:
+            raise LedgerFull(error.strerror or str(error)) from None
         log.debug("request", account=self.account.name, step=request.step, url=request.url)
         return attempt
 
@@ -249,7 +282,7 @@ class Keeper:
 
     async def _record(self, line: Line) -> None:
         """Write what has happened already: a disk that is full must not undo it, nor a stop."""
-        with trio.CancelScope(shield=True):
+        with trio.move_on_after(RECORD_TIME, shield=True):
             try:
                 await self._ledger.append(line)
             except OSError as error:

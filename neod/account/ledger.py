@@ -19,7 +19,16 @@ from typing import Protocol, get_args
 import msgspec
 import trio
 
-from neod.account.history import ANY_SECRETS, Attempt, Carried, History, Line, Refused, advance
+from neod.account.history import (
+    ANY_SECRETS,
+    Attempt,
+    Carried,
+    History,
+    Line,
+    Suspect,
+    Unblocked,
+    advance,
+)
 from neod.clock import Clock, rfc3339
 from neod.paths import make_private
 
@@ -40,8 +49,9 @@ class Ledger(Protocol):
     async def append(self, line: Line) -> None:
         """Add a line; it is on the disk when this returns.
 
-        Raises OSError where it cannot be written. An attempt is then not added, for nothing
-        must be sent for it; anything else counts all the same, and is written later.
+        Raises OSError where it cannot be written. An attempt, or a person's word, is then not
+        added, for nothing must follow from it; anything else has happened, counts all the same,
+        and is written later.
         """
 
     async def fingerprint(self, texts: list[str]) -> str:
@@ -73,14 +83,16 @@ class FileLedger:
         return self._history
 
     async def append(self, line: Line) -> None:
+        ahead = isinstance(line, Attempt | Unblocked)  # it allows what must not be done without
         async with self._writing:
-            if not isinstance(line, Attempt):
+            if not ahead:
                 self._add(line)
-            owed = self._lines[self._written :]
-            if isinstance(line, Attempt):
-                owed = [*owed, line]
-            await trio.to_thread.run_sync(_add, self._path, b"".join(map(_encode, owed)))
-            if isinstance(line, Attempt):
+            owed = [*self._lines[self._written :], *([line] if ahead else [])]
+            # A disk that stands still must not hold up the stop: the write goes on by itself.
+            await trio.to_thread.run_sync(
+                _add, self._path, b"".join(map(_encode, owed)), abandon_on_cancel=True
+            )
+            if ahead:
                 self._add(line)
             self._written = len(self._lines)
             if len(self._lines) > LINES_MAX:
@@ -123,9 +135,12 @@ def open_ledger(path: Path, account: str, clock: Clock) -> tuple[FileLedger, str
     try:
         header, lines = _decode(whole, account)
     except ValueError as error:
-        aside = path.with_name(f"{path.name}.damaged-{clock.wall():.6f}")
-        path.rename(aside)
         generation = max(map(int, _GENERATION.findall(raw)), default=0)
+        aside = path.with_name(f"{path.name}.damaged-{clock.wall():.6f}")
+        # Linked, not renamed: there must be no instant without a ledger, which a start that
+        # follows would take for a clean slate.
+        with suppress(FileExistsError):
+            os.link(path, aside)
         return _begin(path, account, [_as_if_refused(clock, generation)], clock), (
             f"{path} is damaged ({error}); it is kept as {aside.name}, "
             "and counts as if the credentials had just been refused"
@@ -145,9 +160,9 @@ def _begin(path: Path, account: str, lines: list[Line], clock: Clock) -> FileLed
 def _as_if_refused(clock: Clock, generation: int) -> Line:
     now = clock.wall()
     detail = "the ledger was damaged, so neod does not know what it has tried"
-    refused = (Refused(secrets=ANY_SECRETS, times=1, at=now, detail=detail),)
+    suspects = (Suspect(ANY_SECRETS, refusals=1, refused_at=now, detail=detail),)
     return Carried(
-        at=now, time=rfc3339(now), history=History(refused=refused, generation=generation)
+        at=now, time=rfc3339(now), history=History(suspects=suspects, generation=generation)
     )
 
 

@@ -55,6 +55,8 @@ class Life(msgspec.Struct, frozen=True):
     bearer_begin: float
     bearer_end: float | None = None  # None: no bearer that ends
     bearer_renewable: bool = False
+    stuck: bool = False  # a renewal brought the same end
+    bearer_stuck: bool = False  # the same of the bearer
 
     @property
     def token_lives(self) -> float:
@@ -66,6 +68,7 @@ class Trouble(msgspec.Struct, frozen=True):
 
     failures: int
     since: float  # when the first of them failed
+    at: float  # when the last of them failed
     retry_at: float
     local: bool = False  # the cause is on this machine, and a person has to mend it
 
@@ -87,20 +90,22 @@ def decide(
     trouble: Trouble | None,
     rules: Rules,
     draw: float,
+    ahead: float = 0.0,
 ) -> Decision:
     """What to do at `now`.
 
     `secrets` is the fingerprint of the secrets as they are now, empty where they can't be had.
     `draw` is in [0, 1): drawn anew for each session, so that jitter stays put while one lives.
+    `ahead` is how many seconds this clock is ahead of the broker's, as far as is known.
     """
-    wanted = _wanted(now, life, history, rules, draw)
+    wanted = _wanted(now, life, history, rules, draw, ahead)
     if wanted.do == "wait":
         return wanted
-    if not history.pardoned and (bar := _refused(now, history, secrets)):
+    if not history.pardoned and (bar := barred(now, history, secrets)):
         return bar
     if wanted.do == "login" and (bar := _over_budget(now, history, rules)):
         return bar
-    if trouble and now < trouble.retry_at:
+    if trouble and trouble.at <= now < trouble.retry_at:  # a clock that was set back ends it
         state: State = "blocked" if trouble.local else "backing_off"
         tried = "1 attempt" if trouble.failures == 1 else f"{trouble.failures} attempts in a row"
         return Decision(
@@ -112,13 +117,15 @@ def decide(
     return wanted
 
 
-def _wanted(now: float, life: Life | None, history: History, rules: Rules, draw: float) -> Decision:
+def _wanted(
+    now: float, life: Life | None, history: History, rules: Rules, draw: float, ahead: float
+) -> Decision:
     """What the session asks for, whatever stands in the way."""
     if life is None:
         return Decision("login", "starting", "there is no session yet")
     edge = _edge(history, rules)
-    at_edge = ends_there(edge, life.begin, life.end)
-    after_edge = life.end + _spread(life) * (0.2 + 0.8 * draw)
+    at_edge = life.stuck or ends_there(edge, life.begin, life.end)
+    after_edge = life.end + _spread(life) * (0.2 + 0.8 * draw) + max(0.0, ahead - 1)
     if life.end <= now or not life.alive:
         if at_edge and life.end <= now < after_edge:
             return Decision(
@@ -152,6 +159,8 @@ def _wanted(now: float, life: Life | None, history: History, rules: Rules, draw:
 def _bearer_due(life: Life, rules: Rules, draw: float) -> float | None:
     if life.bearer_end is None or not life.bearer_renewable:
         return None
+    if life.bearer_stuck:
+        return life.bearer_end
     lives = life.bearer_end - life.bearer_begin
     return life.bearer_end - _margin(lives, rules) * (1 + draw / 4)
 
@@ -170,28 +179,30 @@ def _edge(history: History, rules: Rules) -> Edge | None:
     return history.edge if rules.edge == "auto" else rules.edge
 
 
-def _refused(now: float, history: History, secrets: str) -> Decision | None:
+def barred(now: float, history: History, secrets: str) -> Decision | None:
     """Why refusals, known or possible, forbid to send these secrets now; None if they do not."""
     if not secrets:
         return None
     proven = history.proven == secrets
-    if refused := history.refusals(secrets):
-        said = f": {refused.detail}" if refused.detail else ""
-        if not proven or refused.times >= 2:
-            times = "once" if refused.times == 1 else f"{refused.times} times"
-            why = f"refused {times}, last at {clock_time(refused.at)}{said}"
-            return Decision("wait", "credentials_rejected", why)
-        again = refused.at + SECOND_CHANCE
+    suspect = history.suspect(secrets)
+    if suspect.refusals:
+        when, said = clock_time(suspect.refused_at), f": {suspect.detail}" if suspect.detail else ""
+        if not proven or suspect.refusals >= 2:
+            times = "once" if suspect.refusals == 1 else f"{suspect.refusals} times"
+            return Decision(
+                "wait", "credentials_rejected", f"refused {times}, last at {when}{said}"
+            )
+        again = suspect.refused_at + SECOND_CHANCE
         if now < again:
             why = (
-                f"credentials that were accepted before were refused at {clock_time(refused.at)}; "
+                f"credentials that were accepted before were refused at {when}; "
                 f"tries once more at {clock_time(again)}{said}"
             )
             return Decision("wait", "credentials_rejected", why, again)
-    if not proven and history.doubted == secrets and history.doubts >= 2:
+    if not proven and suspect.doubts >= 2:
         why = (
-            f"{history.doubts} logins in a row got no clear answer, and these credentials were "
-            "never accepted: they may have been refused"
+            f"{suspect.doubts} logins got no clear answer, and these credentials were never "
+            "accepted: they may have been refused"
         )
         return Decision("wait", "blocked", why)
     return None
@@ -230,23 +241,21 @@ def fail(
     if trouble is None or (life is not None and life.alive and _has_lived(now, life, trouble)):
         failures, since = 1, now
     else:
-        failures, since = trouble.failures + 1, trouble.since
+        failures, since = trouble.failures + 1, min(trouble.since, now)
     cap = LATE_CAP if now - since >= LATE else CAP
     if local:
         cap = min(cap, LOCAL_CAP)
     delay = max(FLOOR, draw * min(cap, 2.0 ** min(failures, 20)))
     if rate_limited:
-        delay = max(delay, RATE_LIMIT)
-    if retry_after is not None:
-        delay = max(delay, retry_after)
-    return Trouble(
-        failures=failures,
-        since=since,
-        retry_at=now + delay,
-        local=local,
-    )
+        delay = max(delay, RATE_LIMIT, retry_after or 0.0)
+    elif retry_after is not None:
+        # A gateway that is down may name any time; it does not know the session's end.
+        delay = max(delay, min(retry_after, LATE_CAP))
+    return Trouble(failures=failures, since=since, at=now, retry_at=now + delay, local=local)
 
 
 def _has_lived(now: float, life: Life, trouble: Trouble) -> bool:
+    """True if something was got since the trouble began, and has proven itself."""
+    last = max(life.begin, life.bearer_begin)
     enough = min(PROVEN_AFTER, life.token_lives / 4)
-    return life.begin >= trouble.since and now - life.begin >= enough
+    return last >= trouble.at and now - last >= enough

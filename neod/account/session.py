@@ -5,6 +5,7 @@ A board has one writer, its account's keeper, and any number of readers, which w
 valid.
 """
 
+import math
 from typing import Literal
 
 import msgspec
@@ -12,6 +13,8 @@ import trio
 
 from neod.account.policy import Life, State
 from neod.clock import Clock
+
+SAME = 1.0  # seconds: the clocks drift apart so far without one of them having been set
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,20 +66,24 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     bearer_received_at: float
     bearer_boot: float | None
     bearer_renewable: bool
+    stuck: bool = False  # a renewal brought the same end: no use asking again before it
+    bearer_stuck: bool = False  # the same of the bearer
 
     def token_left(self, clock: Clock) -> float:
         """Seconds that the token lives yet, by the clock that grants it less."""
         wall = self.session.token_expires_at - clock.wall()
         return min(wall, self.token_boot - clock.boot())
 
+    def bearer_left(self, clock: Clock) -> float:
+        """Seconds that the bearer lives yet; infinite if it does not end."""
+        if self.session.bearer_expires_at is None or self.bearer_boot is None:
+            return math.inf
+        wall = self.session.bearer_expires_at - clock.wall()
+        return min(wall, self.bearer_boot - clock.boot())
+
     def left(self, clock: Clock) -> float:
         """Seconds that the session lives yet: token and bearer."""
-        left = self.token_left(clock)
-        if self.session.bearer_expires_at is not None:
-            left = min(left, self.session.bearer_expires_at - clock.wall())
-        if self.bearer_boot is not None:
-            left = min(left, self.bearer_boot - clock.boot())
-        return left
+        return min(self.token_left(clock), self.bearer_left(clock))
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -123,41 +130,50 @@ class Board:
 
     def valid(self) -> Held | None:
         """The session if it is valid now. One that was ever seen lapsed stays so."""
-        if self._held is None or self._lapsed:
+        if self._held is None:
             return None
-        if self._held.left(self.clock) <= 0:
-            self._lapsed = True
-            return None
-        return self._held
+        self._token_dead = self._token_dead or self._held.token_left(self.clock) <= 0
+        self._lapsed = self._lapsed or self._token_dead or self._held.left(self.clock) <= 0
+        return None if self._lapsed else self._held
 
     def life(self) -> Life | None:
-        """The session's times, for policy; None before the first session."""
+        """The session's times as policy sees them; None before the first session.
+
+        Ends are by the clock that grants less: after a step back, the wall clock promises more
+        than there is.
+        """
         held = self._held
         if held is None:
             return None
-        if held.token_left(self.clock) <= 0:
-            self._token_dead = True
+        lapsed = self.valid() is None
+        bearer_end = held.session.bearer_expires_at
+        planned = None if bearer_end is None else self._plan(bearer_end, held.bearer_boot)
+        if lapsed and not self._token_dead:
+            planned = 0.0  # it was the bearer
         return Life(
             begin=held.received_at,
-            end=held.session.token_expires_at,
+            end=self._plan(held.session.token_expires_at, held.token_boot),
             alive=not self._token_dead,
+            stuck=held.stuck,
             bearer_begin=held.bearer_received_at,
-            bearer_end=self._bearer_end(held),
+            bearer_end=planned,
             bearer_renewable=held.bearer_renewable,
+            bearer_stuck=held.bearer_stuck,
         )
 
-    def _bearer_end(self, held: Held) -> float | None:
-        """The bearer's end; in the past where the session lapsed and its token did not."""
-        if self.valid() is None and not self._token_dead:
-            return min(self.clock.wall(), held.session.bearer_expires_at or 0)
-        return held.session.bearer_expires_at
+    def _plan(self, end: float, boot: float | None) -> float:
+        """An end to plan with, epoch seconds: what the boot clock leaves, if that is less."""
+        if boot is None:
+            return end
+        by_boot = self.clock.wall() + boot - self.clock.boot()
+        return end if by_boot > end - SAME else by_boot
 
     def publish(self, held: Held) -> None:
         """Put up a new session."""
-        new_token = self._held is None or self._held.session.token != held.session.token
+        same_token = self._held is not None and self._held.session.token == held.session.token
         self._held = held
-        self._lapsed = False
-        self._token_dead = self._token_dead and not new_token
+        # A token that was seen dead stays so, whatever bearer comes with it.
+        self._lapsed = self._token_dead = self._token_dead and same_token
         self._announce()
 
     def stand(self, standing: Standing) -> None:

@@ -8,19 +8,34 @@ from typing import TypedDict
 
 import msgspec
 
+from neod.account.edge import slack
 from neod.account.session import Held, Session
 from neod.account.token import FAR_FUTURE, BadToken, read_claims
 from neod.clock import Clock, rfc3339
 from neod.config import Account
 from neod.kotak.flows import Bearer, Login, api_headers
 
+DATE_ERROR = 2.0  # seconds that a Date header may be off, by rounding and by the way it took
 Moment = tuple[float, float]  # wall clock, CLOCK_BOOTTIME
 
 
-def from_login(account: Account, login: Login, generation: int, sent: Moment, clock: Clock) -> Held:
-    """The session of a login whose first request went out at `sent`."""
+def from_login(
+    account: Account,
+    login: Login,
+    generation: int,
+    *,
+    sent: Moment,
+    clock: Clock,
+    ahead: float | None = None,
+) -> Held:
+    """The session of a login whose first request went out at `sent`.
+
+    `ahead` is how many seconds this clock is ahead of the broker's, as far as is known: behind
+    it, a token would be thought to live longer than it does.
+    """
     reply, claims = login.reply, login.claims
     now = clock.wall()
+    behind = max(0.0, -(ahead or 0.0) - DATE_ERROR)
     bearer_end = _bearer_end(login.bearer, sent)
     session = Session(
         account=account.name,
@@ -29,13 +44,13 @@ def from_login(account: Account, login: Login, generation: int, sent: Moment, cl
         token=reply.token,
         sid=reply.sid,
         rid=reply.rid,
-        server_id=reply.hs_server_id,
+        server_id=reply.server_id,
         base_url=reply.base_url,
         ucc=reply.ucc,
         greeting_name=reply.greeting_name,
         data_center=reply.data_center,
         is_trial_account=reply.is_trial_account,
-        password_expired=reply.is_user_pwd_expired,
+        password_expired=reply.password_expired,
         scope=claims.scope,
         source_address=account.source_address,
         headers=api_headers(login, account.endpoints),
@@ -45,7 +60,7 @@ def from_login(account: Account, login: Login, generation: int, sent: Moment, cl
     return Held(
         session=session,
         received_at=now,
-        token_boot=clock.boot() + claims.expires_at - now,
+        token_boot=clock.boot() + claims.expires_at - now - behind,
         bearer_received_at=sent[0],
         bearer_boot=_bearer_boot(login.bearer, sent),
         bearer_renewable=not login.bearer.ready,
@@ -61,11 +76,15 @@ def with_bearer(old: Held, bearer: Bearer, generation: int, sent: Moment) -> Hel
         headers={**before.headers, "Authorization": f"Bearer {bearer.token.reveal()}"},
         **_times(before.issued_at, before.token_expires_at, _bearer_end(bearer, sent)),
     )
+    new_end, old_end = session.bearer_expires_at, before.bearer_expires_at
     return msgspec.structs.replace(
         old,
         session=session,
         bearer_received_at=sent[0],
         bearer_boot=_bearer_boot(bearer, sent),
+        bearer_stuck=new_end is not None
+        and old_end is not None
+        and new_end <= old_end + slack(old_end - old.bearer_received_at),
     )
 
 

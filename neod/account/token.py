@@ -10,7 +10,7 @@ import re
 import jwt
 import msgspec
 
-FAR_FUTURE = 253_402_300_799  # the last second that RFC 3339 can write
+FAR_FUTURE = 253_402_300_799 - 19_800  # the last second that India can write in RFC 3339
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 
 
@@ -59,6 +59,6 @@ def read_claims(token: str) -> Claims:
 def _seconds(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    if not math.isfinite(value) or not 0 <= value <= FAR_FUTURE:
+    if not 0 <= value <= FAR_FUTURE:  # which what is not a number is not
         return None
     return math.floor(value)

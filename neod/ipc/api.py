@@ -265,7 +265,7 @@ def _refuse_browsers(request: Request) -> None:
 def _seconds(request: Request, name: str) -> float:
     text = request.query.get(name, "0")
     try:
-        seconds = float(text)
+        seconds = float(text.replace("_", "?"))
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < math.inf:

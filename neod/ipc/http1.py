@@ -29,6 +29,9 @@ class Request(msgspec.Struct, frozen=True):
     length: int  # bytes of the body
     keep_alive: bool
 
+    def __repr__(self) -> str:
+        return f"Request({self.method} {self.path})"
+
 
 class Response(msgspec.Struct, frozen=True):
     """A reply, whole."""
@@ -37,6 +40,9 @@ class Response(msgspec.Struct, frozen=True):
     body: bytes
     content_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Response({self.status}, {len(self.body)} bytes)"
 
 
 class BadRequest(Exception):  # noqa: N818 - what it is called on the wire
@@ -58,6 +64,7 @@ def split_head(received: bytes | bytearray) -> int:
 
 def parse(head: bytes) -> Request:
     """The request whose whole head this is. Raises BadRequest."""
+    head = head.lstrip(b"\r\n")  # RFC 9112 2.2: what a sloppy client leaves after a body
     if not _HAS_HOST.search(head):  # which means nothing on a Unix socket, and h11 insists on it
         head = head.replace(b"\n", b"\nHost:\r\n", 1)
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_MAX + 16)

@@ -4,6 +4,7 @@ A peer can be slow, silent, gone, garbled or many; none of that is let through t
 to the daemon.
 """
 
+import select
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -18,6 +19,7 @@ IDLE_TIME = 75.0  # seconds that a kept-alive connection may be silent
 BODY_TIME = 5.0  # seconds in which a body has to arrive
 SEND_TIME = 10.0  # seconds in which a peer has to take an answer
 LINGER_TIME = 1.0  # seconds to let a peer finish sending, so that it reads its answer
+GONE_TIME = 1.0  # seconds until it is noticed that a half-closed peer has gone
 CHUNK = 65536  # bytes
 
 Respond = Callable[[Request, bytes], Awaitable[Response]]
@@ -74,7 +76,7 @@ class Server:
                 await self._close_with(stream, Problem("bad_request", str(error)))
                 return
             keep_alive = request.keep_alive
-            response = await self._answer(request, body)
+            response = await self._answer_to(stream, request, body)
             keep_alive = keep_alive and not self._draining
             answer = encode(response, keep_alive=keep_alive, body=request.method != "HEAD")
             if not await _send(stream, answer) or not keep_alive:
@@ -85,6 +87,19 @@ class Server:
         if self._open >= self._max:
             return Problem("too_many_connections", f"{self._max} are open already")
         return self._admit(stream) if self._admit else None
+
+    async def _answer_to(
+        self, stream: trio.SocketStream, request: Request, body: bytes
+    ) -> Response:
+        """The answer; given up when the peer has gone, whose place others may need."""
+        response: Response | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_when_gone, stream, nursery.cancel_scope)
+            response = await self._answer(request, body)
+            nursery.cancel_scope.cancel(reason="answered")
+        if response is None:
+            raise trio.BrokenResourceError("the peer has gone")
+        return response
 
     async def _answer(self, request: Request, body: bytes) -> Response:
         try:
@@ -125,6 +140,19 @@ class Server:
         with trio.move_on_after(LINGER_TIME):
             while await stream.receive_some(CHUNK):
                 pass
+
+
+async def _cancel_when_gone(stream: trio.SocketStream, scope: trio.CancelScope) -> None:
+    """Cancel once the peer has hung up. One that only closed its own direction is still there."""
+    if not isinstance(stream, trio.SocketStream):
+        return  # a memory stream: a test's
+    poll = select.poll()
+    poll.register(stream.socket.fileno(), 0)  # hang-ups are always told
+    await trio.lowlevel.wait_readable(stream.socket)
+    # Where more was sent, or half was closed, readiness says nothing new: there is no event.
+    while not poll.poll(0):  # noqa: ASYNC110
+        await trio.sleep(GONE_TIME)
+    scope.cancel(reason="gone")
 
 
 async def _read_body(stream: trio.SocketStream, received: bytearray, length: int) -> bytes:

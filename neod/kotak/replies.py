@@ -66,31 +66,36 @@ class BearerReply(msgspec.Struct, frozen=True):
         return "BearerReply(***)"
 
 
-class SessionReply(msgspec.Struct, frozen=True, rename="camel"):
+class SessionReply(msgspec.Struct, frozen=True):
     """`data` of a reply to login/v2/validate, tradeApiLogin or tradeApiValidate."""
 
     token: str
     sid: str
     rid: str | None = None
-    hs_server_id: str | None = None  # may be empty since January 2025
+    server_id: str | None = None  # may be empty since January 2025
     base_url: str | None = None
     ucc: str | None = None
     greeting_name: str | None = None
     data_center: str | None = None
     is_trial_account: bool | None = None
-    is_user_pwd_expired: bool | None = None
+    password_expired: bool | None = None
     extra: dict[str, object] = {}
 
     def __repr__(self) -> str:
         return "SessionReply(***)"
 
 
-_NAMED = frozenset(
-    {
-        *("token", "sid", "rid", "hsServerId", "baseUrl", "ucc", "greetingName", "dataCenter"),
-        *("isTrialAccount", "isUserPwdExpired"),
-    }
-)
+_NAMES = {
+    "rid": "rid",
+    "hsServerId": "server_id",
+    "baseUrl": "base_url",
+    "ucc": "ucc",
+    "greetingName": "greeting_name",
+    "dataCenter": "data_center",
+    "isTrialAccount": "is_trial_account",
+    "isUserPwdExpired": "password_expired",
+}
+_FLAGS = ("isTrialAccount", "isUserPwdExpired")
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -119,11 +124,18 @@ def read_session(reply: Reply, step: Step) -> SessionReply:
     data = _fields(reply).get("data")
     if reply.status != 200 or not isinstance(data, dict) or "token" not in data:
         raise classify(reply, step)
-    extra = {name: value for name, value in data.items() if name not in _NAMED}
-    try:
-        session = msgspec.convert({**data, "extra": extra}, SessionReply)
-    except msgspec.ValidationError:
-        raise unintelligible(step, _shape(reply)) from None
+    # Only token and sid decide: a login that was accepted must not be lost to a field of
+    # another type, which is kept as it is, with the rest.
+    token, sid = data["token"], data.get("sid")
+    named, extra = {}, {}
+    for name, value in data.items():
+        if name in _NAMES and isinstance(value, bool if name in _FLAGS else str):
+            named[_NAMES[name]] = value
+        elif name not in ("token", "sid") and not (name in _NAMES and value is None):
+            extra[name] = value
+    if not isinstance(token, str) or not isinstance(sid, str):
+        raise unintelligible(step, _shape(reply))
+    session = msgspec.convert({"token": token, "sid": sid, **named, "extra": extra}, SessionReply)
     if not header_safe(session.token) or not header_safe(session.sid):
         raise unintelligible(step, "a token or sid that is no text for a header")
     return session

@@ -2,7 +2,9 @@
 
 import hashlib
 
-from neod.account.history import Attempt, History, Line, advance
+import trio
+
+from neod.account.history import Attempt, History, Line, Unblocked, advance
 
 
 class MemoryLedger:
@@ -20,7 +22,8 @@ class MemoryLedger:
         return self._history
 
     async def append(self, line: Line) -> None:
-        if self.full and isinstance(line, Attempt):
+        await trio.lowlevel.checkpoint()
+        if self.full and isinstance(line, Attempt | Unblocked):
             raise OSError(28, "No space left on device")
         self.lines.append(line)
         self._history = advance(self._history, line)
