@@ -142,7 +142,6 @@ def test_any_lines_amount_to_something(lines: list[Line]) -> None:
         assert suspect.refusals or suspect.doubts
     secrets = [suspect.secrets for suspect in history.suspects]
     assert len(set(secrets)) == len(secrets)
-    assert secrets == [ANY_SECRETS] or ANY_SECRETS not in secrets
 
 
 @FEW
@@ -167,7 +166,7 @@ def test_an_attempt_that_nothing_is_heard_of_was_unanswered(
     unanswered = Outcome(id=attempt.id, result="unanswered", **stamp(attempt.at))
     ended = fold([attempt, unanswered], history)
     assert settle(advance(history, attempt)) == ended
-    if isinstance(line, Attempt | Unblocked):
+    if isinstance(line, Attempt):
         assert fold([attempt, line], history) == advance(ended, line)
 
 
@@ -229,7 +228,8 @@ def test_an_attempt_counts_once_and_for_its_own_secrets_alone(
         assert after.suspects == before.suspects
         return
     assert after.suspect(attempt.secrets) == now
-    assert after.suspects == (*(known for known in before.suspects if known is not was), now)
+    others = [known for known in before.suspects if known.secrets != attempt.secrets]
+    assert after.suspects == (*others, now)
 
 
 @FEW
@@ -322,6 +322,7 @@ def test_where_it_is_not_known_which_secrets_were_refused_it_is_all_of_them(
     assert writer.history.suspect("a") == Suspect(
         "a", refusals=2, refused_at=START + 60, detail="who knows"
     )
+    assert writer.history.suspect("b") == refused
 
 
 # Doubts
@@ -539,19 +540,12 @@ def test_a_refused_bearer_spends_a_pardon(writer: Writer) -> None:
     assert not writer.history.pardoned
 
 
-def test_unblocking_counts_the_attempt_that_was_cut_short(writer: Writer) -> None:
+def test_unblocking_leaves_an_attempt_that_is_under_way_alone(writer: Writer) -> None:
     writer.attempt()
+    pending = writer.history.pending
     writer.unblock()
-    assert (writer.history.pending, writer.history.suspects) == (None, (Suspect("a", doubts=1),))
-    assert writer.history.pardoned
-
-
-def test_unblocking_counts_as_a_refusal_what_was_cut_short_after_one(writer: Writer) -> None:
-    writer.login("rejected")
-    writer.attempt()
-    writer.unblock()
-    refused = Suspect("a", refusals=2, refused_at=START + 120)
-    assert (writer.history.pending, writer.history.suspects) == (None, (refused,))
+    assert pending
+    assert writer.history.pending == pending
     assert writer.history.pardoned
 
 

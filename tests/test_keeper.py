@@ -433,6 +433,27 @@ async def test_p3_unblock_pardons_nothing_while_the_secret_cannot_be_had(
     assert world.state == "credentials_rejected"
 
 
+async def test_p3_an_unblock_during_a_login_does_not_lose_what_comes_of_it(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(password="wrong")
+    world.kotak.always = lambda seen: Cut() if "validate" in seen.path else None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.keeper.run)
+        await trio.sleep(100)
+        assert world.state == "blocked"
+        world.kotak.always = None
+        world.kotak.latency = 3
+        await world.keeper.unblock()
+        await trio.sleep(4)
+        assert "under way" in await world.keeper.unblock()
+        await trio.sleep(HOUR)
+        nursery.cancel_scope.cancel()
+
+    assert len(world.kotak.logins) == 3
+    assert world.state == "credentials_rejected"
+
+
 async def test_p3_many_unblocks_at_once_allow_one_attempt(autojump_clock: MockClock) -> None:
     world = World(password="wrong")
     async with trio.open_nursery() as nursery:

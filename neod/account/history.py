@@ -91,10 +91,8 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
 
     def suspect(self, secrets: str) -> Suspect:
         """What befell these secrets: nothing, if they are not remembered."""
-        for known in self.suspects:
-            if known.secrets in (secrets, ANY_SECRETS):
-                return known
-        return Suspect(secrets)
+        named = {known.secrets: known for known in self.suspects}
+        return named.get(secrets) or named.get(ANY_SECRETS) or Suspect(secrets)
 
 
 class Carried(Entry, frozen=True, kw_only=True, tag="carried"):
@@ -116,7 +114,7 @@ def advance(history: History, line: Line) -> History:
         case EdgeKnown():
             return msgspec.structs.replace(history, edge=line.edge)
         case Unblocked():
-            return msgspec.structs.replace(settle(history), pardoned=True)
+            return msgspec.structs.replace(history, pardoned=True)
         case Attempt():
             return msgspec.structs.replace(
                 settle(history),
@@ -166,5 +164,5 @@ def _end(history: History, attempt: Attempt, outcome: Outcome) -> History:
         after = msgspec.structs.replace(before, secrets=attempt.secrets, doubts=before.doubts + 1)
     else:
         return history
-    others = tuple(known for known in history.suspects if known is not before)
+    others = tuple(known for known in history.suspects if known.secrets != attempt.secrets)
     return msgspec.structs.replace(history, suspects=(*others[-KEPT + 1 :], after))

@@ -22,7 +22,6 @@ from neod.account.history import (
     Published,
     Stamp,
     Unblocked,
-    settle,
 )
 from neod.account.ledger import Ledger
 from neod.account.session import Board, Failure, Held, Standing
@@ -35,7 +34,6 @@ from neod.kotak.replies import LoginFailed, Reply, clock_skew
 from neod.secrets import SecretUnavailable, read
 
 T = TypeVar("T")
-RECORD_TIME = 3.0  # seconds that a stop waits for the disk
 LOGIN_TIME = 60.0  # seconds for a login, whatever the number of its requests
 Connect = Callable[[], AbstractAsyncContextManager[Send]]
 
@@ -82,6 +80,7 @@ class Keeper:
         """Keep the session, for ever."""
         with suppress(Exception):  # the attempt that follows meets it again, and says so
             _, self._secrets = await self._read_secrets()
+        await self._give_up_pending()
         while True:
             decision = self._decide()
             self._stand(decision)
@@ -90,14 +89,18 @@ class Keeper:
                 self._news = trio.Event()
             else:
                 await self._attempt(decision)
+                await self._give_up_pending()
 
     async def unblock(self, *, force: bool = False) -> str:
         """Allow one more attempt, on a person's word; returns what follows.
 
         Raises NotUnblocked, and OSError where the ledger cannot be written. Any number of calls
-        at once allow one attempt: each is undone by the attempt that the first of them led to.
+        at once allow one attempt: the ledger takes them in turn, ahead of the attempt that the
+        first of them leads to.
         """
-        now, history = self._clock.wall(), settle(self._ledger.history)
+        now, history = self._clock.wall(), self._ledger.history
+        if history.pending:
+            return f"{self.account.name}: a login is under way; see what comes of it"
         if policy.barred(now, history, self._secrets) is None:
             return f"{self.account.name} is not blocked: {self.board.standing.why}"
         suspect = history.suspect(self._secrets)
@@ -117,7 +120,7 @@ class Keeper:
         return policy.decide(
             self._clock.wall(),
             life,
-            settle(self._ledger.history),  # no attempt is under way here: one without end got none
+            self._ledger.history,
             self._secrets,
             self._trouble,
             self.account.rules,
@@ -277,12 +280,17 @@ class Keeper:
         log.debug("request", account=self.account.name, step=request.step, url=request.url)
         return attempt
 
+    async def _give_up_pending(self) -> None:
+        """Write of an attempt that nothing will be heard of any more that it was unanswered."""
+        if lost := self._ledger.history.pending:
+            await self._end(lost, "unanswered", "neod stopped waiting for the answer")
+
     async def _end(self, attempt: Attempt, result: str, detail: str = "") -> None:
         await self._record(Outcome(id=attempt.id, result=result, detail=detail, **self._stamp()))
 
     async def _record(self, line: Line) -> None:
         """Write what has happened already: a disk that is full must not undo it, nor a stop."""
-        with trio.move_on_after(RECORD_TIME, shield=True):
+        with trio.CancelScope(shield=True):
             try:
                 await self._ledger.append(line)
             except OSError as error:

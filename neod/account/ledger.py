@@ -9,6 +9,7 @@ that its secrets had just been refused.
 """
 
 import hashlib
+import itertools
 import os
 import re
 import secrets
@@ -88,10 +89,9 @@ class FileLedger:
             if not ahead:
                 self._add(line)
             owed = [*self._lines[self._written :], *([line] if ahead else [])]
-            # A disk that stands still must not hold up the stop: the write goes on by itself.
-            await trio.to_thread.run_sync(
-                _add, self._path, b"".join(map(_encode, owed)), abandon_on_cancel=True
-            )
+            # Never abandoned, though a disk that stands still then holds up the stop, which
+            # systemd cuts short: a write that ends after the next one would undo it.
+            await trio.to_thread.run_sync(_add, self._path, b"".join(map(_encode, owed)))
             if ahead:
                 self._add(line)
             self._written = len(self._lines)
@@ -136,11 +136,7 @@ def open_ledger(path: Path, account: str, clock: Clock) -> tuple[FileLedger, str
         header, lines = _decode(whole, account)
     except ValueError as error:
         generation = max(map(int, _GENERATION.findall(raw)), default=0)
-        aside = path.with_name(f"{path.name}.damaged-{clock.wall():.6f}")
-        # Linked, not renamed: there must be no instant without a ledger, which a start that
-        # follows would take for a clean slate.
-        with suppress(FileExistsError):
-            os.link(path, aside)
+        aside = _keep_aside(path)
         return _begin(path, account, [_as_if_refused(clock, generation)], clock), (
             f"{path} is damaged ({error}); it is kept as {aside.name}, "
             "and counts as if the credentials had just been refused"
@@ -149,6 +145,23 @@ def open_ledger(path: Path, account: str, clock: Clock) -> tuple[FileLedger, str
         # Power went while a line was written. It was not synced, so nothing was sent for it.
         os.truncate(path, len(raw) - len(torn))
     return FileLedger(path, header, lines, clock), ""
+
+
+def _keep_aside(path: Path) -> Path:
+    """Give the file a second name that is free.
+
+    Linked, not renamed: there must be no instant without a ledger, which a start that follows
+    would take for a clean slate.
+    """
+    for number in itertools.count(1):
+        aside = path.with_name(f"{path.name}.damaged-{number}")
+        try:
+            os.link(path, aside)
+        except FileExistsError:
+            if not aside.samefile(path):  # else an earlier start came no further
+                continue
+        return aside
+    raise AssertionError  # there is always a number more
 
 
 def _begin(path: Path, account: str, lines: list[Line], clock: Clock) -> FileLedger:
