@@ -25,6 +25,8 @@ usage: neoctl VERB [options]
   get FIELD           one field of it: sid, ucc, expires_at, headers.Auth, extra.caches …
   headers             the headers that Kotak's API wants, for: curl -H @-
   status              what neod is doing, account by account
+  renew               log in now
+  otp                 hand neod the one-time password it waits for, from a prompt or stdin
   unblock [--force]   allow one more login after refused or unanswered ones
   socket              the path of neod's socket
   version             the versions of neoctl and neod
@@ -37,23 +39,13 @@ usage: neoctl VERB [options]
 exit status: 0 done, 2 usage, 3 neod is not running, 4 not ready, 5 a person is needed,
 6 the broker cannot be reached, 7 not valid for long enough, 8 forbidden, 1 anything else
 """
+LOGIN_TIME = 65.0  # seconds: neod answers when a login is done, which may take a minute
 # Verbs that the design names and this version does not have.
 LATER = frozenset(
-    [
-        "env",
-        "exec",
-        "watch",
-        "wait",
-        "logins",
-        "clients",
-        "renew",
-        "reject",
-        "otp",
-        "pause",
-        "resume",
-        "reload",
-        "doctor",
-    ]
+    {
+        *("env", "exec", "watch", "wait", "logins", "clients", "reject", "pause", "resume"),
+        *("reload", "doctor"),
+    }
 )
 
 
@@ -284,10 +276,37 @@ def _status(options: Options, environ: Mapping[str, str]) -> int:
 
 
 def _unblock(options: Options, environ: Mapping[str, str]) -> int:
+    return _post("/v1/unblock", {"force": options.force}, options, environ, wait=0)
+
+
+def _renew(options: Options, environ: Mapping[str, str]) -> int:
+    return _post("/v1/renew", {}, options, environ, wait=LOGIN_TIME)
+
+
+def _otp(options: Options, environ: Mapping[str, str]) -> int:
+    # Not from the command line, which every process of this machine can read.
+    if sys.stdin.isatty():
+        import getpass
+
+        code = getpass.getpass("OTP: ")
+    else:
+        code = sys.stdin.readline()
+    return _post("/v1/otp", {"otp": code.strip()}, options, environ, wait=LOGIN_TIME)
+
+
+def _post(
+    target: str,
+    fields: dict[str, object],
+    options: Options,
+    environ: Mapping[str, str],
+    *,
+    wait: float,
+) -> int:
+    """Have neod do something, and say what came of it."""
     import json
 
-    body = json.dumps({"account": options.account or None, "force": options.force})
-    reply = client.post("/v1/unblock", body.encode(), environ=environ)
+    body = json.dumps({"account": options.account or None, **fields})
+    reply = client.post(target, body.encode(), environ=environ, wait=wait)
     if options.json:
         sys.stdout.write(reply.body.decode())
     else:
@@ -325,6 +344,8 @@ VERBS: dict[str, tuple[Run, int, frozenset[str]]] = {
     "get": (_get, 1, _ASKING),
     "headers": (_headers, 0, _ASKING),
     "status": (_status, 0, frozenset({"--account", "--json"})),
+    "renew": (_renew, 0, frozenset({"--account", "--json"})),
+    "otp": (_otp, 0, frozenset({"--account", "--json"})),
     "unblock": (_unblock, 0, frozenset({"--account", "--json", "--force"})),
     "socket": (_socket, 0, frozenset()),
     "version": (_version, 0, frozenset({"--json"})),

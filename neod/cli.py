@@ -15,7 +15,15 @@ from neod.clock import SYSTEM
 from neod.ipc.listener import AlreadyRunning, Unusable
 from neod.sandbox import demo
 from neod.sandbox.broker import Broker, Settings
-from neod.sandbox.serve import listen, serve, settings_to_paste, url_of
+from neod.sandbox.faults import Fault, Faults, UnknownFault, about, parse
+from neod.sandbox.serve import (
+    CONTROLS,
+    listen,
+    serve,
+    settings_to_paste,
+    totp_settings_to_paste,
+    url_of,
+)
 
 USAGE, ALREADY_RUNNING = 2, 23  # exit statuses
 LATER = ("check", "login", "setup", "install", "uninstall")
@@ -57,14 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="the daemon, in the foreground")
     run.add_argument("--config", type=Path, help="default: $NEOD_CONFIG, else the user's own")
-    sandbox = commands.add_parser("sandbox", help="a Kotak Neo on loopback")
-    sandbox.add_argument("--port", type=int, default=8080, help="0 is any (default %(default)s)")
-    sandbox.add_argument(
-        "--life", type=_seconds, metavar="SECONDS", help="of a session (default: to midnight)"
-    )
-    sandbox.add_argument(
-        "--edge", type=_seconds, metavar="SECONDS", help="all sessions end so far apart"
-    )
+    _add_sandbox(commands.add_parser("sandbox", help="a Kotak Neo on loopback"))
     shown = commands.add_parser("demo", help="the daemon against a sandbox; nothing to configure")
     shown.add_argument("--for", dest="seconds", type=_seconds, metavar="SECONDS", default=math.inf)
     for name in LATER:
@@ -72,6 +73,42 @@ def _parser() -> argparse.ArgumentParser:
             "rest", nargs=argparse.REMAINDER
         )
     return parser
+
+
+def _add_sandbox(sandbox: argparse.ArgumentParser) -> None:
+    sandbox.add_argument("--port", type=int, default=8080, help="0 is any (default %(default)s)")
+    sandbox.add_argument(
+        "--life", type=_seconds, metavar="SECONDS", help="of a session (default: to midnight)"
+    )
+    sandbox.add_argument(
+        "--edge", type=_seconds, metavar="SECONDS", help="all sessions end so far apart"
+    )
+    sandbox.add_argument(
+        "--bearer-life",
+        type=_seconds,
+        metavar="SECONDS",
+        default=Settings().bearer_life,
+        help="of a bearer (default: %(default)s)",
+    )
+    sandbox.add_argument(
+        "--fault",
+        dest="faults",
+        type=_fault,
+        metavar="FAULT",
+        action="append",
+        default=[],
+        help="what goes wrong: NAME, NAME:N for the next N requests, NAME@STEP for those of one "
+        "step; may be given more than once",
+    )
+    sandbox.formatter_class = argparse.RawDescriptionHelpFormatter
+    sandbox.epilog = f"{about()}\n\n{CONTROLS}"
+
+
+def _fault(text: str) -> Fault:
+    try:
+        return parse(text)
+    except UnknownFault as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _seconds(text: str) -> float:
@@ -96,15 +133,17 @@ def _run(options: argparse.Namespace) -> None:
 
 
 async def _sandbox(options: argparse.Namespace) -> None:
-    broker = Broker(Settings(life=options.life, edge=options.edge))
+    broker = Broker(Settings(life=options.life, edge=options.edge, bearer_life=options.bearer_life))
     try:
         listener = await listen(options.port)
     except OSError as error:
         raise Unusable(f"port {options.port}: {error.strerror}; try --port 0") from None
-    print(f"# the sandbox listens at {url_of(listener)}; a configuration for it:\n")
-    print(settings_to_paste(url_of(listener), broker), flush=True)
+    url, faults = url_of(listener), Faults(options.faults)
+    print(f"# the sandbox listens at {url}; a configuration for it, of one account or both:\n")
+    print(settings_to_paste(url, broker))
+    print(totp_settings_to_paste(url, broker), flush=True)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(lambda: serve(broker, listener, SYSTEM, told=_tell))
+        nursery.start_soon(lambda: serve(broker, listener, SYSTEM, faults=faults, told=_tell))
         await daemon.wait_for_stop(hup_stops=True)
         nursery.cancel_scope.cancel(reason="stopped")
 

@@ -24,6 +24,8 @@ from neod.kotak.endpoints import ENVIRONMENTS, Endpoints, Environment, is_loopba
 from neod.secrets import Secret, Source, exposed
 
 T = TypeVar("T")
+Flow = Literal["password", "totp"]
+Factor = Literal["none", "mpin", "otp"]
 
 SECRETS = ("password", "consumer_secret", "access_token", "mpin", "totp_secret")
 ACCOUNT_NAME = re.compile(r"[a-z0-9_-]{1,32}")
@@ -36,21 +38,32 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """[account.NAME]"""
 
     name: str
+    flow: Flow
     environment: Environment
     endpoints: Endpoints
     identity: tuple[str, str]  # the login's field, and what stands in it
-    password: Source
-    consumer: tuple[Source, Source] | None  # key and secret …
-    access_token: Source | None  # … or this
-    source_address: str | None
-    proxy: Secret | None  # its URL may hold a password
-    rules: Rules
+    password: Source | None = None
+    consumer: tuple[Source, Source] | None = None  # key and secret …
+    access_token: Source | None = None  # … or this
+    ucc: str = ""
+    totp_secret: Source | None = None
+    mpin: Source | None = None
+    second_factor: Factor = "none"
+    source_address: str | None = None
+    proxy: Secret | None = None  # its URL may hold a password
+    rules: Rules = Rules()
 
     @property
     def secrets(self) -> tuple[Source, ...]:
         """All secrets of the account, in an order that does not change."""
-        access = self.consumer or (self.access_token,)
-        return (self.password, *(source for source in access if source is not None))
+        sources = (
+            self.password,
+            *(self.consumer or ()),
+            self.access_token,
+            self.totp_secret,
+            self.mpin,
+        )
+        return tuple(source for source in sources if source is not None)
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -239,48 +252,85 @@ class _Table:
 
 def _account(name: str, table: _Table, folder: Path) -> Account | None:
     table.before = len(table.mistakes)
-    flow = table.take("flow", _choice("password", "totp"), "password")
-    if flow == "totp":
-        table.wrong("flow", 'the flow "totp" is not part of this version of neod; "password" is')
+    flow: Flow = table.take("flow", _flow, "password")
     environment: Environment = table.take("environment", _environment, "prod")
-    identity = _identity(table)
-    password = table.secret("password", folder)
-    if password is None and flow == "password":
-        table.wrong("password", "missing; it is the trading password, or where to find it")
-    consumer, access_token = _access(table, folder)
-    factor = table.take("second_factor", _choice("none", "mpin", "otp"), "none")
-    if factor != "none":
-        table.wrong("second_factor", f'"{factor}" is not part of this version; "none" is')
-    table.later(
-        {
-            "mpin": "the second factor",
-            "ucc": "the TOTP flow",
-            "totp_secret": "the TOTP flow",
-            "hooks": "running hooks",
-        }
-    )
-    source_address = table.take("source_address", _address, None)
-    proxy = table.take("proxy", _proxy, None, hidden=True)  # it may hold a password
+    identity = _identity(table, flow)
+    found = {key: table.secret(key, folder) for key in (*SECRETS, "consumer_key")}
+    ucc = table.take("ucc", _text, "")
+    usual: Factor = "mpin" if found["mpin"] else "none"
+    second_factor: Factor = table.take("second_factor", _factor, usual)
+    for wrong, why in _missing(flow, table.raw, second_factor):
+        table.wrong(wrong, why)
+    table.later({"hooks": "running hooks"})
     endpoints = _endpoints(table.table("endpoints"), environment)
-    rules = _rules(table.table("renewal"), sandbox=endpoints.on_loopback())
-    table.no_more({key: f"[{table.key('renewal')}]" for key in Rules.__struct_fields__})
-    if identity is None or password is None or not table.sound:
-        return None
-    return Account(
+    key, secret = found["consumer_key"], found["consumer_secret"]
+    account = Account(
         name=name,
+        flow=flow,
         environment=environment,
         endpoints=endpoints,
-        identity=identity,
-        password=password,
-        consumer=consumer,
-        access_token=access_token,
-        source_address=source_address,
-        proxy=proxy,
-        rules=rules,
+        identity=identity or ("", ""),
+        password=found["password"],
+        consumer=(key, secret) if key and secret else None,
+        access_token=found["access_token"],
+        ucc=ucc,
+        totp_secret=found["totp_secret"],
+        mpin=found["mpin"],
+        second_factor=second_factor,
+        source_address=table.take("source_address", _address, None),
+        proxy=table.take("proxy", _proxy, None, hidden=True),
+        rules=_rules(table.table("renewal"), sandbox=endpoints.on_loopback()),
     )
+    table.no_more({key: f"[{table.key('renewal')}]" for key in Rules.__struct_fields__})
+    return account if table.sound else None
 
 
-def _identity(table: _Table) -> tuple[str, str] | None:
+def _missing(
+    flow: str, given: Mapping[str, object], second_factor: str
+) -> Iterator[tuple[str, str]]:
+    """What is missing from an account, and what contradicts the rest of it."""
+    if flow == "totp":
+        wanted = {
+            "access_token": "the access token of the Neo app",
+            "ucc": "the client code",
+            "totp_secret": "the secret that the codes are made of",
+        }
+        strange: tuple[str, ...] = ("password", "consumer_key", "consumer_secret", "pan", "user_id")
+    else:
+        wanted = {"password": "the trading password, or where to find it"}
+        strange = ("ucc", "totp_secret")
+        yield from _access(given)
+    for key, what in wanted.items():
+        if key not in given:
+            yield key, f"missing; it is {what}"
+    for key in strange:
+        if key in given:
+            yield key, f'not for flow = "{flow}"'
+    if second_factor == "mpin" and "mpin" not in given:
+        yield "mpin", 'missing; second_factor = "mpin" needs it'
+    if second_factor != "mpin" and "mpin" in given:
+        yield "mpin", f'of no use with second_factor = "{second_factor}"'
+    if second_factor == "otp" and flow == "totp":
+        yield "second_factor", 'flow = "totp" takes "mpin" or "none"'
+
+
+def _access(given: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    key, secret = "consumer_key" in given, "consumer_secret" in given
+    if "access_token" in given:
+        if key or secret:
+            yield "access_token", "give this or consumer_key and consumer_secret, not both"
+    elif not key:
+        other = (
+            "consumer_secret needs it"
+            if secret
+            else "give it with consumer_secret, or give an access_token"
+        )
+        yield "consumer_key", f"missing; {other}"
+    elif not secret:
+        yield "consumer_secret", "missing; consumer_key needs it"
+
+
+def _identity(table: _Table, flow: str) -> tuple[str, str] | None:
     found = [
         (field, value)
         for field, value in (
@@ -291,26 +341,14 @@ def _identity(table: _Table) -> tuple[str, str] | None:
         if value is not None
     ]
     given = [key for key in ("mobile", "pan", "user_id") if key in table.raw]
-    if len(given) > 1:
+    if flow == "totp":
+        if "mobile" not in given:
+            table.wrong("mobile", "missing")
+    elif len(given) > 1:
         table.wrong(" and ".join(given), "only one of mobile, pan and user_id can be given")
     elif not given:
         table.wrong("mobile", "missing; give mobile, or pan, or user_id")
     return found[0] if found else None
-
-
-def _access(table: _Table, folder: Path) -> tuple[tuple[Source, Source] | None, Source | None]:
-    key = table.secret("consumer_key", folder)
-    secret = table.secret("consumer_secret", folder)
-    token = table.secret("access_token", folder)
-    if token and (key or secret):
-        table.wrong("access_token", "give this or consumer_key and consumer_secret, not both")
-    elif not token and not (key or secret):
-        table.wrong("consumer_key", "missing; give it with consumer_secret, or an access_token")
-    elif not token and not key:
-        table.wrong("consumer_key", "missing; consumer_secret needs it")
-    elif not token and not secret:
-        table.wrong("consumer_secret", "missing; consumer_key needs it")
-    return (key, secret) if key and secret else None, token
 
 
 def _endpoints(table: _Table, environment: Environment) -> Endpoints:
@@ -359,23 +397,39 @@ def _source(key: str, value: object, folder: Path) -> Source:
         "expected a string, or a table with one of credential, keyring, command, file, env"
     )
     if isinstance(value, str):
-        if not value:
-            raise _Wrong("expected a string that is not empty")
+        if not value or not value.isprintable():
+            raise _Wrong("expected a string that is not empty, of printable characters")
         return Source(key=key, place="inline", name="", text=Secret(value))
     if not isinstance(value, dict) or len(value) != 1:
         raise expected
     [(place, name)] = value.items()
-    if place in ("keyring", "command"):
-        raise _Wrong(f"{place} is not part of this version of neod; file, env and credential are")
-    if place not in ("credential", "file", "env"):
+    if place == "command":
+        return _command(key, name, folder)
+    if place not in ("credential", "keyring", "file", "env"):
         raise expected
     if not isinstance(name, str) or not name or "\0" in name:
         raise expected
     if place == "credential" and "/" in name:
         raise _Wrong("expected the name of a credential, which has no slash")
+    if place == "keyring" and not all(name.rpartition("/")):
+        raise _Wrong('expected an entry of the keyring as "service/username"')
     if place == "file":
         name = os.fspath(folder / os.path.expanduser(name))  # noqa: PTH111 - it never raises
     return Source(key=key, place=place, name=name)
+
+
+def _command(key: str, value: object, folder: Path) -> Source:
+    found = value if isinstance(value, list) else []
+    words = [word for word in found if isinstance(word, str) and "\0" not in word]
+    if not words or len(words) != len(found) or not words[0]:
+        raise _Wrong(
+            'expected the command as an array of strings, such as ["pass", "neod/mpin"], '
+            "since no shell reads it"
+        )
+    program, *arguments = words
+    if "/" in program:
+        program = os.fspath(folder / os.path.expanduser(program))  # noqa: PTH111 - it never raises
+    return Source(key=key, place="command", name=program, arguments=tuple(arguments))
 
 
 def _found(value: object) -> str:
@@ -396,13 +450,22 @@ def _text(value: object) -> str:
     return value
 
 
-def _choice(*allowed: str) -> Callable[[object], str]:
-    def parse(value: object) -> str:
-        if value not in allowed:
-            raise _Wrong(f"expected {_either(allowed)}")
-        return str(value)
+def _flow(value: object) -> Flow:
+    if value == "password":
+        return "password"
+    if value == "totp":
+        return "totp"
+    raise _Wrong('expected "password" or "totp"')
 
-    return parse
+
+def _factor(value: object) -> Factor:
+    if value == "none":
+        return "none"
+    if value == "mpin":
+        return "mpin"
+    if value == "otp":
+        return "otp"
+    raise _Wrong('expected "none", "mpin" or "otp"')
 
 
 def _either(allowed: tuple[str, ...]) -> str:

@@ -5,14 +5,27 @@ knows nothing of what a secret is for.
 """
 
 import os
+import re
+import shlex
+import signal
 import stat
-from collections.abc import Mapping
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 from typing import Literal, NoReturn
 
 import msgspec
+import trio
+
+from neod import keyring_child
 
 SIZE_MAX = 64 * 1024  # bytes; nothing that is called a secret is longer
+LIMIT = 30.0  # seconds in which a program, or the keyring, has to answer
+SAID_MAX = 300  # characters of its last words
+TOO_LONG = f"longer than {SIZE_MAX} bytes"
+_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # of a terminal
 
 
 class Secret:
@@ -46,12 +59,16 @@ class Source(msgspec.Struct, frozen=True):
     """Where to get a secret: the text itself, or the name of a place that has it."""
 
     key: str  # the configuration's key, so that a failure can name it
-    place: Literal["inline", "file", "env", "credential"]
-    name: str  # a path, a variable, a credential; empty for an inline one
+    place: Literal["inline", "file", "env", "credential", "keyring", "command"]
+    name: str  # a path, a variable, a credential, service/user, a program; empty for an inline one
     text: Secret | None = None  # of an inline one
+    arguments: tuple[str, ...] = ()  # of a program; never shown, since a secret may stand there
 
     def __str__(self) -> str:
         return f"{self.key} ({self.place} {self.name})" if self.name else self.key
+
+    def __repr__(self) -> str:
+        return f"Source({self})"
 
 
 class SecretUnavailable(Exception):  # noqa: N818 - the kind's name in design and status
@@ -63,55 +80,208 @@ class SecretUnavailable(Exception):  # noqa: N818 - the kind's name in design an
         self.action = action
 
 
-def read(source: Source, environ: Mapping[str, str]) -> Secret:
-    """The secret, now. Raises SecretUnavailable."""
+async def read(source: Source, environ: Mapping[str, str], *, hide: Collection[str] = ()) -> Secret:
+    """The secret, now. Raises SecretUnavailable.
+
+    A program that is asked gets the environment given, without neod's own variables and without
+    those to hide: the ones in which other secrets are.
+    """
+    await trio.lowlevel.checkpoint()
     if source.text is not None:
         return source.text
-    if source.place == "env":
-        text = environ.get(source.name, "")
-        if not text or not text.isprintable():  # which what is no UTF-8 is not
-            why = "the variable holds no text in UTF-8" if text else "the variable is not set"
-            raise SecretUnavailable(source, why, f"set {source.name} for neod, and restart it")
-        return Secret(text)
-    if source.place == "credential":
-        folder = environ.get("CREDENTIALS_DIRECTORY", "")
-        if not folder:
-            raise SecretUnavailable(
-                source,
-                "neod was not started by systemd with credentials",
-                f"add LoadCredential={source.name}:PATH to the unit",
-            )
-        return _read_file(source, Path(folder) / source.name)
+    match source.place:
+        case "command":
+            return await _from_command(source, _for_a_child(environ, hide))
+        case "keyring":
+            return await _from_keyring(source, _for_a_child(environ, hide))
+        case "env":
+            return _from_variable(source, environ)
+        case "credential":
+            return _from_credential(source, environ)
     path = Path(source.name)
     if found := exposed(path):
         raise SecretUnavailable(source, found.why, found.action)
-    return _read_file(source, path)
+    return _from_file(source, path)
 
 
-def _read_file(source: Source, path: Path) -> Secret:
+def _usable(raw: bytes | bytearray) -> Secret | str:
+    """The secret in what was read, or why it is none: what follows "it is".
+
+    What cannot be right is better found here than by the broker, who counts the attempts.
+    """
+    if len(raw) > SIZE_MAX:
+        return TOO_LONG
+    try:
+        text = raw.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        return "not text in UTF-8"
+    if not text:
+        return "empty"
+    if "\n" in text:
+        return "more than one line"
+    return Secret(text) if text.isprintable() else "not printable throughout"
+
+
+def _from_variable(source: Source, environ: Mapping[str, str]) -> Secret:
+    action = f"set {source.name} for neod, and restart it"
+    if not environ.get(source.name):
+        raise SecretUnavailable(source, "the variable is not set", action)
+    found = _usable(environ[source.name].encode(errors="surrogatepass"))
+    if isinstance(found, str):
+        raise SecretUnavailable(source, f"it is {found}", action)
+    return found
+
+
+def _from_credential(source: Source, environ: Mapping[str, str]) -> Secret:
+    folder = environ.get("CREDENTIALS_DIRECTORY", "")
+    if not folder:
+        why = "neod was not started by systemd with credentials"
+        raise SecretUnavailable(source, why, f"add LoadCredential={source.name}:PATH to the unit")
+    return _from_file(source, Path(folder) / source.name)
+
+
+def _from_file(source: Source, path: Path) -> Secret:
     try:
         # Not blocking, so that a pipe at this place does not hold up everything else.
         with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise SecretUnavailable(source, "it is no regular file", f"look at: ls -l {path}")
-            raw = file.read(SIZE_MAX + 1)
+            found = _usable(file.read(SIZE_MAX + 1))
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         action = f"put the secret into {path}, mode 0600"
         raise SecretUnavailable(source, why, action) from None
-    if len(raw) > SIZE_MAX:
-        raise SecretUnavailable(
-            source,
-            f"it is longer than {SIZE_MAX} bytes",
-            f"put no more than the secret into {path}",
-        )
+    if isinstance(found, str):
+        action = f"put the secret, and nothing else, into {path}"
+        raise SecretUnavailable(source, f"it is {found}", action)
+    return found
+
+
+async def _from_command(source: Source, environ: Mapping[str, str]) -> Secret:
+    ended = await _run(source, [source.name, *source.arguments], environ)
+    action = f"run what stands at {source.key} by hand, with </dev/null, and see"
+    if ended.found == TOO_LONG:  # before its status, since it was made to end
+        why = f"what it printed is {TOO_LONG}"
+    elif ended.status is None:
+        why = f"it did not end within {LIMIT:g} s"
+        action = "see whether it waits for a person; here it has no terminal"
+    elif ended.status < 0:
+        why = f"it was ended by signal {-ended.status}"
+    elif ended.status > 0:
+        why = f"it ended with status {ended.status}"
+    elif isinstance(ended.found, str):
+        why = f"what it printed is {ended.found}"
+    else:
+        return ended.found
+    raise SecretUnavailable(source, f"{why}: {ended.said}" if ended.said else why, action)
+
+
+async def _from_keyring(source: Source, environ: Mapping[str, str]) -> Secret:
+    service, _, user = source.name.rpartition("/")
+    # -P: or else the modules beside this one would hide those of the standard library.
+    child = [sys.executable, "-P", keyring_child.__file__, service, user]
+    ended = await _run(source, child, environ)
+    said = f": {ended.said}" if ended.said else ""
+    keyring = f"{shlex.quote(sys.executable)} -m keyring"
+    action = f"{keyring} set {shlex.quote(service)} {shlex.quote(user)}"
+    match ended.status:
+        case 0 if isinstance(ended.found, Secret):
+            return ended.found
+        case 0:
+            why = f"it is {ended.found}"
+        case keyring_child.NO_ENTRY:
+            why = "the keyring has no such entry"
+        case keyring_child.LOCKED:
+            why, action = "the keyring is locked", "unlock it; neod asks again by itself"
+        case None:
+            why = f"the keyring did not answer within {LIMIT:g} s{said}"
+            action = "unlock it if it is locked; neod asks again by itself"
+        case keyring_child.NO_KEYRING:
+            why = "there is no keyring here"
+            action = "start one (GNOME Keyring, KWallet), or keep the secret elsewhere"
+        case keyring_child.NOT_INSTALLED:
+            why = f"Python's keyring is not installed{said}"
+            action = f"{shlex.quote(sys.executable)} -m pip install keyring"
+        case _:
+            why = f"the keyring cannot be asked{said}"
+            action = f"see what is wrong: {keyring} diagnose"
+    raise SecretUnavailable(source, why, action)
+
+
+class _Ended(msgspec.Struct, frozen=True):
+    """What became of a program that was asked for a secret."""
+
+    status: int | None  # below zero: which signal ended it; None: it was killed at the limit
+    found: Secret | str  # on its stdout, as _usable says
+    said: str  # the end of its stderr, for a person
+
+
+async def _run(source: Source, argv: Sequence[str], environ: Mapping[str, str]) -> _Ended:
+    """Run a program, without a terminal and not for ever. Raises SecretUnavailable.
+
+    It has answered when it has ended and nobody holds its stdout any more, as in a shell's $(…).
+    """
     try:
-        text = raw.decode().rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise SecretUnavailable(source, "not text in UTF-8", f"look into {path}") from None
-    if not text:
-        raise SecretUnavailable(source, "it is empty", f"put the secret into {path}")
-    return Secret(text)
+        # Not run_process: that would keep in memory all that is printed, and would reap the
+        # program at once, after which its process group cannot be killed without a race.
+        process = await trio.lowlevel.open_process(
+            argv, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, start_new_session=True, env=environ
+        )
+    except OSError as error:
+        why = f"it cannot be started: {error.strerror}"
+        action = f"give the path of a program; neod's PATH is {environ.get('PATH', os.defpath)}"
+        raise SecretUnavailable(source, why, action) from None
+    out, err = bytearray(), bytearray()
+    status: int | None = None
+    with trio.move_on_after(LIMIT):
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_keep_first, process.stdout, out)
+                nursery.start_soon(_keep_last, process.stderr, err)
+            status = await process.wait()
+        finally:
+            if status is None:
+                with suppress(ProcessLookupError, PermissionError):  # it may be another user's
+                    os.killpg(process.pid, signal.SIGKILL)
+                with trio.move_on_after(1.0, shield=True):
+                    await process.wait()
+    return _Ended(status, _usable(out), _last_words(err))
+
+
+async def _keep_first(stream: trio.abc.ReceiveStream | None, kept: bytearray) -> None:
+    assert stream is not None  # noqa: S101 - a pipe was asked for
+    async with stream:
+        async for chunk in stream:
+            kept += chunk
+            if len(kept) > SIZE_MAX:
+                return  # and the program gets a SIGPIPE
+
+
+async def _keep_last(stream: trio.abc.ReceiveStream | None, kept: bytearray) -> None:
+    assert stream is not None  # noqa: S101 - as above
+    async with stream:
+        async for chunk in stream:
+            kept += chunk
+            del kept[: -8 * SAID_MAX]
+
+
+def _last_words(raw: bytearray) -> str:
+    """The last lines of a program's complaint, for a person: "gpg: decryption failed"."""
+    text = _ESCAPES.sub("", raw.decode(errors="replace"))
+    lines = (
+        "".join(char if char.isprintable() else " " for char in line).strip()
+        for line in text.splitlines()
+    )
+    said = " / ".join([line for line in lines if line][-3:])
+    return said if len(said) <= SAID_MAX else f"…{said[1 - SAID_MAX :]}"
+
+
+def _for_a_child(environ: Mapping[str, str], hide: Collection[str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith("NEOD_") and name not in hide
+    }
 
 
 class Exposed(msgspec.Struct, frozen=True):

@@ -45,6 +45,7 @@ def hold(clock: Clock, generation: int = 1, *, lives: float = HOUR, name: str = 
         reply=SessionReply(token=f"token-{generation}", sid="sid", ucc="D2014"),
         claims=Claims(expires_at=int(now + lives), issued_at=int(now), subject="", scope=()),
         bearer=Bearer(token=Secret("bearer")),
+        headers={"Auth": f"token-{generation}"},
     )
     owner = msgspec.structs.replace(account(), name=name)
     return from_login(owner, login, generation, sent=(now, clock.boot()), clock=clock)

@@ -25,6 +25,17 @@ FAULTLESS: dict[str, object] = {
     "consumer_key": "made-up-key",
     "consumer_secret": "made-up-secret",
 }
+TOTP: dict[str, object] = {  # what makes the faultless one an account of the other flow
+    "flow": "totp",
+    "ucc": "AB123",
+    "access_token": "made-up-token",
+    "totp_secret": "MADEUPMADEUPMADE",
+    **dict.fromkeys(("password", "consumer_key", "consumer_secret")),
+}
+TOKEN: dict[str, object] = {
+    "access_token": "made-up-token",
+    **dict.fromkeys(("consumer_key", "consumer_secret")),
+}
 
 
 def table(**changes: object) -> dict[str, object]:
@@ -41,6 +52,10 @@ def accepted(**changes: object) -> Account:
     found, mistakes = read({"account": {"main": table(**changes)}})
     assert not mistakes
     return found.accounts["main"]
+
+
+def inline(key: str, text: str) -> Source:
+    return Source(f"account.main.{key}", "inline", "", Secret(text))
 
 
 def refused(**changes: object) -> list[str]:
@@ -132,6 +147,51 @@ def test_the_environment_picks_the_endpoints() -> None:
     assert accepted(environment="uat").endpoints == ENVIRONMENTS["uat"]
 
 
+def test_an_account_of_the_password_flow_is_read() -> None:
+    main = accepted()
+    assert main.flow == "password"
+    assert main.second_factor == "none"
+    assert (main.password, main.consumer) == (
+        inline("password", "made-up-password"),
+        (inline("consumer_key", "made-up-key"), inline("consumer_secret", "made-up-secret")),
+    )
+    assert (main.access_token, main.ucc, main.totp_secret, main.mpin) == (None, "", None, None)
+
+
+def test_an_account_of_the_totp_flow_is_read() -> None:
+    main = accepted(**TOTP, mpin="123456")
+    assert main.flow == "totp"
+    assert main.second_factor == "mpin"
+    assert main.identity == ("mobileNumber", "+919999996708")
+    assert main.ucc == "AB123"
+    assert (main.access_token, main.totp_secret, main.mpin) == (
+        inline("access_token", "made-up-token"),
+        inline("totp_secret", "MADEUPMADEUPMADE"),
+        inline("mpin", "123456"),
+    )
+    assert (main.password, main.consumer) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "factor"),
+    [
+        ({}, "none"),
+        ({"second_factor": "none"}, "none"),
+        ({"second_factor": "otp"}, "otp"),
+        ({"mpin": "123456"}, "mpin"),
+        ({"mpin": {"keyring": "neod/mpin"}, "second_factor": "mpin"}, "mpin"),
+        (TOTP, "none"),
+        (TOTP | {"second_factor": "none"}, "none"),
+        (TOTP | {"mpin": "123456"}, "mpin"),
+        (TOTP | {"mpin": "123456", "second_factor": "mpin"}, "mpin"),
+    ],
+)
+def test_the_second_factor_is_the_mpin_where_there_is_one(
+    changes: dict[str, object], factor: str
+) -> None:
+    assert accepted(**changes).second_factor == factor
+
+
 @pytest.mark.parametrize(
     ("key", "value", "identity"),
     [
@@ -184,28 +244,64 @@ def test_an_edge_is_learnt_or_none_or_a_time_of_day(value: str, edge: object) ->
         ({"file": "/etc/neod/password"}, "file", "/etc/neod/password"),
         ({"file": "password"}, "file", "/nowhere/neod/password"),
         ({"file": "~/password"}, "file", f"{Path.home()}/password"),
+        ({"keyring": "neod/password"}, "keyring", "neod/password"),
+        ({"keyring": "https://neo/main/password"}, "keyring", "https://neo/main/password"),
     ],
 )
 def test_a_secret_can_stand_elsewhere(value: object, place: str, name: str) -> None:
-    source = accepted(password=value).password
-    assert (source.place, source.name, source.text) == (place, name, None)
+    source = Source("account.main.password", place, name)  # type: ignore[arg-type] # of the table
+    assert accepted(password=value).password == source
+
+
+@pytest.mark.parametrize(
+    ("argv", "program", "arguments"),
+    [
+        (["get-password"], "get-password", ()),
+        (["pass", "show", "neod/main"], "pass", ("show", "neod/main")),
+        (["sh", "-c", "echo ~/$X; exit", ""], "sh", ("-c", "echo ~/$X; exit", "")),
+        (["/usr/bin/pass", "/x"], "/usr/bin/pass", ("/x",)),
+        (["./get-password", "./x"], "/nowhere/neod/get-password", ("./x",)),
+        (["bin/get-password", "~/x"], "/nowhere/neod/bin/get-password", ("~/x",)),
+        (["~/bin/get-password"], f"{Path.home()}/bin/get-password", ()),
+    ],
+)
+def test_a_command_is_kept_word_by_word_and_only_its_program_can_be_a_path(
+    argv: list[str], program: str, arguments: tuple[str, ...]
+) -> None:
+    source = Source("account.main.password", "command", program, arguments=arguments)
+    assert accepted(password={"command": argv}).password == source
+
+
+@pytest.mark.parametrize("key", config.SECRETS)
+def test_every_secret_can_stand_elsewhere(key: str) -> None:
+    changes = {
+        "password": {},
+        "consumer_secret": {},
+        "access_token": TOKEN,
+        "mpin": {},
+        "totp_secret": TOTP,
+    }[key]
+    account = accepted(**changes | {key: {"keyring": "neod/main"}})
+    assert Source(f"account.main.{key}", "keyring", "neod/main") in account.secrets
 
 
 def test_a_secret_in_the_file_itself_is_kept_as_a_secret() -> None:
-    assert accepted(password=CANARY).password.text == Secret(CANARY)
-    assert CANARY not in repr(accepted(password=CANARY))
+    assert accepted(password=CANARY).password == inline("password", CANARY)
+    assert CANARY not in repr(accepted(password=CANARY, mpin=CANARY))
+    assert CANARY not in repr(accepted(**TOTP | {"access_token": CANARY, "totp_secret": CANARY}))
+    assert CANARY not in repr(accepted(password={"command": ["echo", CANARY]}))
 
 
 def test_secrets_are_listed_in_an_order_that_does_not_change() -> None:
-    keys = [source.key for source in accepted().secrets]
-    assert keys == [
-        f"account.main.{key}" for key in ("password", "consumer_key", "consumer_secret")
-    ]
-    token = accepted(consumer_key=None, consumer_secret=None, access_token="made-up")
-    assert [source.key for source in token.secrets] == [
-        "account.main.password",
-        "account.main.access_token",
-    ]
+    def keys(**changes: object) -> list[str]:
+        secrets = accepted(**changes).secrets
+        return [source.key.removeprefix("account.main.") for source in secrets]
+
+    assert keys() == ["password", "consumer_key", "consumer_secret"]
+    assert keys(mpin="123456") == ["password", "consumer_key", "consumer_secret", "mpin"]
+    assert keys(**TOKEN) == ["password", "access_token"]
+    assert keys(**TOTP) == ["access_token", "totp_secret"]
+    assert keys(mpin="123456", **TOTP) == ["access_token", "totp_secret", "mpin"]
 
 
 @pytest.mark.parametrize(
@@ -255,6 +351,29 @@ def test_a_sandbox_has_no_budget_unless_one_is_given() -> None:
         ({"password": {"env": ""}}, "password", "a table with one of credential"),
         ({"password": {"vault": "x"}}, "password", "a table with one of credential"),
         ({"password": ""}, "password", "a string that is not empty"),
+        ({"password": "one\ntwo"}, "password", "of printable characters"),
+        ({"mpin": 123456}, "mpin", "expected a string, or a table"),
+        ({"mpin": 123456}, "mpin", "found an integer"),
+        ({"mpin": ""}, "mpin", "a string that is not empty"),
+        (TOTP | {"ucc": 123}, "ucc", "expected a string, found 123"),
+        (TOTP | {"ucc": ""}, "ucc", 'expected a string, found ""'),
+        (TOTP | {"totp_secret": 123}, "totp_secret", "found an integer"),
+        ({"password": {"credential": "a/b"}}, "password", "a credential, which has no slash"),
+        ({"password": {"keyring": ""}}, "password", "a table with one of credential"),
+        ({"password": {"keyring": ["neod", "x"]}}, "password", "a table with one of credential"),
+        ({"password": {"keyring": "neod"}}, "password", 'the keyring as "service/username"'),
+        ({"password": {"keyring": "neod/"}}, "password", 'the keyring as "service/username"'),
+        ({"password": {"keyring": "/x"}}, "password", 'the keyring as "service/username"'),
+        ({"password": {"keyring": "a\0/x"}}, "password", "a table with one of credential"),
+        ({"password": {"command": "pass neod"}}, "password", "the command as an array of strings"),
+        ({"password": {"command": "pass neod"}}, "password", "no shell reads it"),
+        ({"password": {"command": []}}, "password", "the command as an array of strings"),
+        ({"password": {"command": [""]}}, "password", "the command as an array of strings"),
+        ({"password": {"command": ["", "x"]}}, "password", "the command as an array of strings"),
+        ({"password": {"command": ["x", 1]}}, "password", "the command as an array of strings"),
+        ({"password": {"command": ["x", ["y"]]}}, "password", "the command as an array of str"),
+        ({"password": {"command": ["x", "\0"]}}, "password", "the command as an array of strings"),
+        ({"password": {"command": {"x": "y"}}}, "password", "the command as an array of strings"),
         # shapes
         ({"mobile": "12345"}, "mobile", 'found "12345"'),
         ({"mobile": "919999996708"}, "mobile", "ten digits"),
@@ -262,6 +381,10 @@ def test_a_sandbox_has_no_budget_unless_one_is_given() -> None:
         ({"pan": "ABCD1234F", "mobile": None}, "pan", "five letters, four digits and a letter"),
         ({"pan": "ABCDE1234FX", "mobile": None}, "pan", 'found "ABCDE1234FX"'),
         ({"environment": "production"}, "environment", 'expected "prod" or "uat"'),
+        ({"flow": "otp"}, "flow", 'expected "password" or "totp", found "otp"'),
+        ({"flow": ["totp"]}, "flow", 'expected "password" or "totp", found an array'),
+        ({"second_factor": "sms"}, "second_factor", 'expected "none", "mpin" or "otp"'),
+        ({"second_factor": True}, "second_factor", "found true"),
         ({"source_address": "eth0"}, "source_address", "expected an IP address"),
         ({"proxy": "proxy:3128"}, "proxy", "expected a URL such as http://proxy:3128"),
         ({"proxy": "http://[::1"}, "proxy", "expected a URL such as http://proxy:3128"),
@@ -272,22 +395,34 @@ def test_a_sandbox_has_no_budget_unless_one_is_given() -> None:
         ({"password": None}, "password", "missing; it is the trading password"),
         ({"mobile": None}, "mobile", "missing; give mobile, or pan, or user_id"),
         ({"pan": "ABCDE1234F"}, "mobile and pan", "only one of mobile, pan and user_id"),
-        ({"consumer_key": None, "consumer_secret": None}, "consumer_key", "or an access_token"),
+        ({"consumer_key": None, "consumer_secret": None}, "consumer_key", "give an access_token"),
         ({"consumer_key": None}, "consumer_key", "missing; consumer_secret needs it"),
         ({"consumer_secret": None}, "consumer_secret", "missing; consumer_key needs it"),
         ({"access_token": "x"}, "access_token", "or consumer_key and consumer_secret, not both"),
+        ({"second_factor": "mpin"}, "mpin", 'missing; second_factor = "mpin" needs it'),
+        ({"mpin": "123456", "second_factor": "none"}, "mpin", 'of no use with second_factor = "n'),
+        ({"mpin": "123456", "second_factor": "otp"}, "mpin", 'of no use with second_factor = "o'),
+        ({"ucc": "AB123"}, "ucc", 'not for flow = "password"'),
+        ({"totp_secret": "x"}, "totp_secret", 'not for flow = "password"'),
+        (TOTP | {"mobile": None}, "mobile", "missing"),
+        (TOTP | {"ucc": None}, "ucc", "missing; it is the client code"),
+        (TOTP | {"access_token": None}, "access_token", "missing; it is the access token of"),
+        (TOTP | {"totp_secret": None}, "totp_secret", "missing; it is the secret that the codes"),
+        (TOTP | {"password": "x"}, "password", 'not for flow = "totp"'),
+        (TOTP | {"consumer_key": "x"}, "consumer_key", 'not for flow = "totp"'),
+        (TOTP | {"consumer_secret": "x"}, "consumer_secret", 'not for flow = "totp"'),
+        (TOTP | {"pan": "ABCDE1234F"}, "pan", 'not for flow = "totp"'),
+        (TOTP | {"user_id": "AB1234"}, "user_id", 'not for flow = "totp"'),
+        (TOTP | {"second_factor": "otp"}, "second_factor", 'flow = "totp" takes "mpin" or "none"'),
+        (TOTP | {"second_factor": "mpin"}, "mpin", 'missing; second_factor = "mpin" needs it'),
+        (TOTP | {"mpin": "123456", "second_factor": "none"}, "mpin", "of no use with"),
         # what only a later version can do
-        ({"flow": "totp"}, "flow", "is not part of this version"),
-        ({"second_factor": "mpin"}, "second_factor", "is not part of this version"),
-        ({"second_factor": "otp"}, "second_factor", "is not part of this version"),
-        ({"mpin": "123456"}, "mpin", "the second factor is not part of this version"),
-        ({"ucc": "AB123"}, "ucc", "the TOTP flow is not part of this version"),
-        ({"totp_secret": "x"}, "totp_secret", "the TOTP flow is not part of this version"),
         ({"hooks": {"on_event": ["x"]}}, "hooks", "running hooks is not part of this version"),
+        (TOTP | {"hooks": {}}, "hooks", "running hooks is not part of this version"),
+        ({"renewal": {"holidays": []}}, "renewal.holidays", "keeping to hours is not part of"),
+        ({"renewal": {"lead": "10min"}}, "renewal.lead", "keeping to hours is not part of"),
         ({"renewal": {"hours": ["Mon-Fri"]}}, "renewal.hours", "keeping to hours is not part of"),
         ({"renewal": {"ready_by": "08:45"}}, "renewal.ready_by", "keeping to hours is not part"),
-        ({"password": {"keyring": "neod/x"}}, "password", "keyring is not part of this version"),
-        ({"password": {"command": ["x"]}}, "password", "command is not part of this version"),
         # the budget
         ({"renewal": {"logins_per_10min": 5}}, "renewal.logins_per_10min", "at most 4 unless"),
         ({"renewal": {"logins_per_day": 25}}, "renewal.logins_per_day", "found 25"),
@@ -388,6 +523,8 @@ def test_all_mistakes_are_told_at_once_each_with_its_key(write: Write) -> None:
             password = "x"
             access_token = "x"
             flow = "totp"
+            second_factor = "otp"
+            mpin = 123456
             [server]
             grace = false
             """
@@ -400,10 +537,17 @@ def test_all_mistakes_are_told_at_once_each_with_its_key(write: Write) -> None:
         "account.main.pan",
         "account.main.password",
         "account.main.renewal.margin",
-        "account.other.flow",
+        "account.other.mobile",
+        "account.other.mpin",
+        "account.other.mpin",
+        "account.other.password",
+        "account.other.second_factor",
+        "account.other.totp_secret",
+        "account.other.ucc",
+        "account.other.user_id",
         "server.grace",
     ]
-    assert "config.toml: 7 mistakes\n" in error
+    assert "config.toml: 14 mistakes\n" in error
 
 
 def test_one_mistake_is_told_in_one_line(write: Write) -> None:
@@ -461,14 +605,35 @@ def test_a_secret_in_a_file_that_others_may_touch_is_refused(write: Write, mode:
     assert error.endswith(f"chmod 600 {path}")
 
 
+@pytest.mark.parametrize(
+    ("changes", "keys"),
+    [
+        ({"mpin": "123456"}, ["password", "consumer_secret", "mpin"]),
+        (TOTP | {"mpin": "123456"}, ["access_token", "mpin", "totp_secret"]),
+        (TOTP | {"access_token": {"env": "A"}}, ["totp_secret"]),
+        (TOTP | {"access_token": {"env": "A"}, "totp_secret": {"env": "B"}, "mpin": "1"}, ["mpin"]),
+        (TOTP | {"totp_secret": {"command": ["x"]}}, ["access_token"]),
+    ],
+)
+def test_every_secret_of_either_flow_in_clear_closes_the_file(
+    write: Write, changes: dict[str, object], keys: list[str]
+) -> None:
+    text = toml({"account": {"main": table(**changes)}})
+    assert config.load(write(text)).accounts
+    named = ", ".join(f"account.main.{key}" for key in keys)
+    assert f": {named}: in clear" in error_of(write(text, 0o644))
+
+
 @pytest.mark.parametrize("mode", [0o600, 0o400])
 def test_a_secret_in_a_file_of_ones_own_is_accepted(write: Write, mode: int) -> None:
     assert config.load(write(toml({"account": {"main": table()}}), mode)).accounts
 
 
 def test_a_file_without_a_secret_may_be_read_by_others(write: Write) -> None:
-    main = table(password={"env": "A"}, consumer_secret={"env": "B"})
-    assert config.load(write(toml({"account": {"main": main}}), 0o644)).accounts
+    main = table(password={"env": "A"}, consumer_secret={"keyring": "neod/b"})
+    totp = table(**TOTP | {"access_token": {"file": "c"}, "totp_secret": {"command": ["d"]}})
+    text = toml({"account": {"main": main, "totp": totp}})
+    assert len(config.load(write(text, 0o644)).accounts) == 2
 
 
 def test_the_mode_of_the_file_is_told_along_with_other_mistakes(write: Write) -> None:
@@ -509,18 +674,23 @@ def test_a_path_that_leads_nowhere_does_not_break_the_reading(name: str) -> None
 # Nothing slips
 
 
-@pytest.mark.parametrize("key", ["password", "consumer_key", "consumer_secret", "access_token"])
+@pytest.mark.parametrize("key", [*config.SECRETS, "consumer_key"])
 @pytest.mark.parametrize(
     "value",
     [
         CANARY,
+        f"{CANARY}\n",
         [CANARY],
         {CANARY: CANARY},
         {"text": CANARY},
         {"env": [CANARY]},
         {"env": "A", "value": CANARY},
         {"keyring": CANARY},
+        {"keyring": f"{CANARY}/"},
+        {"keyring": [CANARY]},
         {"command": CANARY},
+        {"command": [CANARY, 1]},
+        {"command": {CANARY: CANARY}},
         {"file": {"path": CANARY}},
     ],
 )
@@ -539,7 +709,10 @@ MISPLACED: dict[str, dict[str, object]] = {
     "below a bad name": {"account": {"Main": table(password=CANARY)}},
     "below server": {"server": {"password": CANARY}},
     "below a misspelt key": {"account": {"main": table(passwrod=CANARY)}},
-    "below later keys": {"account": {"main": table(mpin=CANARY, totp_secret=[CANARY])}},
+    "below another flow's keys": {"account": {"main": table(mpin=CANARY, totp_secret=CANARY)}},
+    "below keys of no flow": {"account": {"main": table(**TOTP | {"password": CANARY})}},
+    "below no second factor": {"account": {"main": table(mpin=CANARY, second_factor="none")}},
+    "below later keys": {"account": {"main": table(hooks={"on_event": [CANARY]})}},
     "below renewal": {"account": {"main": table(renewal={"password": CANARY})}},
     "as renewal": {"account": {"main": table(renewal=CANARY)}},
     "in a proxy": {"account": {"main": table(proxy=f"socks5://user:{CANARY}@proxy")}},
@@ -574,11 +747,16 @@ def test_a_secret_never_shows_in_a_syntax_error(write: Write, line: str) -> None
 KEYS = [
     *("flow", "environment", "mobile", "pan", "user_id", "password", "access_token", "proxy"),
     *("consumer_key", "consumer_secret", "second_factor", "source_address", "mpin", "zzzz"),
+    *("ucc", "totp_secret", "hooks", "hours", "keyring", "command"),
     *("session", "api", "login", "margin", "edge", "logins_per_day", "grace", "max_connections"),
     *("file", "env", "credential", "main", "account", "server", "endpoints", "renewal"),
 ]
 ANYTHING = st.recursive(
-    st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec="utf-8")),
+    st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(codec="utf-8"))
+    | st.sampled_from(["password", "totp", "none", "mpin", "otp", "9999996708", "neod/x"]),
     lambda inner: (
         st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4)
     ),

@@ -162,6 +162,11 @@ DOORS = {
     "h11": ({"neod/ipc/http1.py"}, "HTTP is parsed in one place, without a socket"),
     "httpx": ({"neod/kotak/client.py"}, "the only module that sends; httpx2 can replace it there"),
     "jwt": ({"neod/account/token.py"}, "a token is looked into in one place"),
+    "keyring": ({"neod/keyring_child.py"}, "a keyring may hang, so a child asks it"),
+    "pyotp": (
+        {"neod/account/totp.py", "neod/sandbox/broker.py"},
+        "the two ends of a code: who makes it and who checks it",
+    ),
     "platformdirs": ({"neod/paths.py"}, "where files are is decided in one place"),
     "tomllib": (
         {"neod/config.py", "neod/sandbox/demo.py"},
@@ -176,12 +181,15 @@ PURE = {
     "neod/account/policy.py": "a function of now",
     "neod/account/snapshot.py": "a function of a reply",
     "neod/account/token.py": "a function of a string",
+    "neod/account/totp.py": "a function of now",
     "neod/config.py": "read before the loop runs",
     "neod/ipc/http1.py": "sans-IO: bytes in, requests out",
     "neod/kotak/endpoints.py": "a table",
     "neod/kotak/flows.py": "sans-IO: generators of requests",
     "neod/kotak/replies.py": "a function of a reply",
     "neod/sandbox/broker.py": "a state machine that is told the time",
+    "neod/sandbox/faults.py": "a table",
+    "neod/sandbox/lock.py": "a count",
 }
 
 # The wall clock can be stepped, so it is read where that is thought of: file -> why there.

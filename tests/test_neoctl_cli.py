@@ -459,7 +459,6 @@ def test_every_verb_of_the_design_is_known() -> None:
     [
         *sorted(cli.LATER),
         "reject 7",
-        "otp -a main",
         "exec -- curl https://example.org",
         "exec env",
         "watch --after 3",

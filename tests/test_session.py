@@ -30,6 +30,7 @@ def hold(
         reply=SessionReply(token=f"token-{generation}", sid="sid"),
         claims=Claims(expires_at=now + lives, issued_at=now, subject="", scope=("View",)),
         bearer=bearer,
+        headers={"Authorization": "Bearer bearer"},
     )
     sent = time.wall(), time.boot()
     return from_login(account(), login, generation, sent=sent, clock=time.clock, ahead=ahead)

@@ -11,7 +11,7 @@ import msgspec
 
 from neod.account.edge import DAY, Edge
 
-Step = Literal["bearer", "login"]
+Step = Literal["bearer", "first_factor", "login"]
 Result = Literal[
     "accepted", "rejected", "rate_limited", "unavailable", "unanswered", "unintelligible"
 ]
@@ -40,6 +40,7 @@ class Attempt(Entry, frozen=True, kw_only=True, tag="attempt"):
     step: str  # a Step; whatever a later version sends is a login to this one
     secrets: str  # the fingerprint of the secrets that are tried
     why: str
+    totp_step: int = 0  # which code is sent: the number of its 30 seconds since the epoch
 
 
 class Outcome(Entry, frozen=True, kw_only=True, tag="outcome"):
@@ -48,6 +49,7 @@ class Outcome(Entry, frozen=True, kw_only=True, tag="outcome"):
     id: int
     result: str  # a Result; one that only a later version knows changes nothing here
     detail: str = ""
+    totp: bool = False  # it was the code that was refused
 
 
 class Published(Entry, frozen=True, kw_only=True, tag="published"):
@@ -75,6 +77,7 @@ class Suspect(msgspec.Struct, frozen=True):
     doubts: int = 0  # logins in a row that got no understandable answer
     refused_at: float = 0.0  # the last time
     detail: str = ""  # what was refused, and where to look
+    totp: bool = False  # the last refusal was of the code, and the next code may do
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +91,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     pardoned: bool = False  # a person allowed one more attempt
     logins: tuple[float, ...] = ()  # when logins were accepted or refused, within a day
     edge: Edge | None = None
+    totp_step: int = 0  # the last code that was sent
 
     def suspect(self, secrets: str) -> Suspect:
         """What befell these secrets: nothing, if they are not remembered."""
@@ -120,6 +124,7 @@ def advance(history: History, line: Line) -> History:
                 settle(history),
                 pending=line,
                 last_id=line.id,
+                totp_step=max(history.totp_step, line.totp_step),
                 pardoned=history.pardoned and line.step == "bearer",
             )
         case Outcome():
@@ -139,12 +144,14 @@ def settle(history: History) -> History:
 
 def _end(history: History, attempt: Attempt, outcome: Outcome) -> History:
     is_login = attempt.step != "bearer"
+    # A first factor that was accepted proves nothing of the second.
+    is_last = is_login and attempt.step != "first_factor"
     result = outcome.result
     history = msgspec.structs.replace(history, pending=None)
-    if is_login and result in ("accepted", "rejected"):
+    if (is_last and result == "accepted") or (is_login and result == "rejected"):
         recent = tuple(at for at in history.logins if outcome.at - DAY < at)
         history = msgspec.structs.replace(history, logins=(*recent, outcome.at))
-    if result == "accepted" and is_login:
+    if result == "accepted" and is_last:
         return msgspec.structs.replace(history, proven=attempt.secrets, suspects=())
     before = history.suspect(attempt.secrets)
     if is_login and result in ("unanswered", "unintelligible"):
@@ -158,6 +165,7 @@ def _end(history: History, attempt: Attempt, outcome: Outcome) -> History:
             before.doubts,
             outcome.at,
             outcome.detail or before.detail,
+            outcome.totp,
         )
         history = msgspec.structs.replace(history, pardoned=False)
     elif result == "doubtful":

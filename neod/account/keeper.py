@@ -1,49 +1,54 @@
 """The one writer of an account: asks policy what to do, does it, and puts up what came of it.
 
-Decides nothing itself. Whatever goes wrong here stays here: it ends in the account's standing,
-never in another account's and never in the daemon.
+Decides nothing itself, and leaves the talk with the broker to a Dialogue. Whatever goes wrong
+here stays here: it ends in the account's standing, never in another account's and never in the
+daemon.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
-from typing import TypeVar
 
 import msgspec
 import trio
 
 from neod import log
-from neod.account import policy
+from neod.account import policy, totp
+from neod.account.dialogue import Dialogue, LedgerFull, record, stamp
 from neod.account.edge import DAY, gained_nothing, learn
-from neod.account.history import (
-    Attempt,
-    EdgeKnown,
-    Line,
-    Outcome,
-    Published,
-    Stamp,
-    Unblocked,
-)
+from neod.account.history import EdgeKnown, Outcome, Published, Unblocked
 from neod.account.ledger import Ledger
 from neod.account.session import Board, Failure, Held, Standing
 from neod.account.snapshot import from_login, ready_until, with_bearer
 from neod.clock import Clock, rfc3339, wait_until
 from neod.config import Account
 from neod.kotak.client import Send
-from neod.kotak.flows import Consumer, Password, Request, bearer_flow, password_flow
-from neod.kotak.replies import LoginFailed, Reply, clock_skew
-from neod.secrets import SecretUnavailable, read
+from neod.kotak.flows import Consumer, Password, Totp, bearer_flow, password_flow, totp_flow
+from neod.kotak.replies import LoginFailed
+from neod.secrets import Secret, SecretUnavailable, read
 
-T = TypeVar("T")
 LOGIN_TIME = 60.0  # seconds for a login, whatever the number of its requests
+OTP_TIME = 300.0  # seconds that a person has to type an OTP
 Connect = Callable[[], AbstractAsyncContextManager[Send]]
-
-
-class LedgerFull(Exception):  # noqa: N818
-    """An attempt could not be written, so it must not be made."""
+Credentials = Password | Totp
 
 
 class NotUnblocked(Exception):  # noqa: N818
     """`unblock` was refused; str() says why."""
+
+
+class Asked(msgspec.Struct):
+    """A person's wish for a login: `ended` is set when there is something to tell."""
+
+    ended: trio.Event
+    detail: str = ""
+    failed: bool = False
+
+
+class OtpWanted(msgspec.Struct):
+    """A login that waits for an OTP, which is `given` with the code."""
+
+    given: trio.Event
+    code: Secret | None = None
 
 
 class Keeper:
@@ -67,6 +72,7 @@ class Keeper:
         self._connect = connect
         self._environ = environ
         self._draw = draw
+        self._hide = [source.name for source in account.secrets if source.place == "env"]
         self._drawn = draw()  # holds still while a session lives, else it would creep
         self._secrets = ""  # their fingerprint
         self._trouble: policy.Trouble | None = None
@@ -74,6 +80,9 @@ class Keeper:
         self._last_failure: Failure | None = None
         self._skew: float | None = None
         self._news = trio.Event()
+        self._asked: Asked | None = None
+        self._otp: OtpWanted | None = None
+        self._deadline = trio.CancelScope()  # of the login that is under way
         self._lapse_told = 0  # the generation whose lapse was logged
 
     async def run(self) -> None:
@@ -85,11 +94,61 @@ class Keeper:
             decision = self._decide()
             self._stand(decision)
             if decision.do == "wait":
+                self._tell(decision.why, failed=True)  # who asked for a login does not get one
                 await wait_until(self._next_look(decision), self._clock, self._news)
                 self._news = trio.Event()
             else:
                 await self._attempt(decision)
                 await self._give_up_pending()
+
+    async def renew(self) -> Asked:
+        """Log in on a person's word; returns when that has ended, or waits for an OTP.
+
+        A login that is under way serves as well as another one would.
+        """
+        asked = self._asked or Asked(trio.Event())
+        self._asked = asked
+        self._news.set()
+        await asked.ended.wait()
+        return asked
+
+    async def give_otp(self, code: Secret) -> Asked | None:
+        """Hand the login its OTP, and wait for what comes of it; None if none waits for one."""
+        wanted = self._otp
+        if wanted is None:
+            return None
+        wanted.code = code
+        wanted.given.set()
+        self._otp = None
+        return await self.renew()
+
+    @property
+    def waits_for_otp(self) -> bool:
+        return self._otp is not None
+
+    def _tell(self, detail: str, *, failed: bool) -> None:
+        """Answer who asked for a login."""
+        if self._asked:
+            self._asked.detail, self._asked.failed = detail, failed
+            self._asked.ended.set()
+            self._asked = None
+
+    async def _ask_for_otp(self) -> Secret:
+        """Wait for a person's code. Raises LoginFailed."""
+        wanted = self._otp = OtpWanted(trio.Event())
+        why = "an OTP was sent; type it within 5 minutes: neoctl otp"
+        self._stand(policy.Decision("wait", "otp_needed", why, self._clock.wall() + OTP_TIME))
+        self._tell(f"{self.account.name}: {why}", failed=False)
+        log.event("otp_needed", account=self.account.name)
+        self._deadline.relative_deadline = OTP_TIME + LOGIN_TIME
+        with trio.move_on_after(OTP_TIME):
+            await wanted.given.wait()
+        self._otp = None
+        if wanted.code is None:
+            raise LoginFailed("otp_needed", "no OTP was given within 5 minutes", "neoctl renew")
+        self._deadline.relative_deadline = LOGIN_TIME
+        self._stand(policy.Decision("login", "renewing", "an OTP was given"))
+        return wanted.code
 
     async def unblock(self, *, force: bool = False) -> str:
         """Allow one more attempt, on a person's word; returns what follows.
@@ -110,7 +169,7 @@ class Keeper:
                 "a third refusal may lock the account for a day. "
                 "Correct them first, or say --force"
             )
-        await self._ledger.append(Unblocked(**self._stamp()))
+        await self._ledger.append(Unblocked(**stamp(self._clock)))
         self._trouble = None
         self._news.set()
         return f"{self.account.name}: one more login is allowed, and is tried now"
@@ -126,6 +185,8 @@ class Keeper:
             self.account.rules,
             self._drawn,
             self._skew or 0.0,
+            otp=self.account.second_factor == "otp",
+            asked=self._asked is not None,
         )
 
     def _next_look(self, decision: policy.Decision) -> float | None:
@@ -164,16 +225,20 @@ class Keeper:
 
     async def _attempt(self, decision: policy.Decision) -> None:
         try:
-            with trio.fail_after(LOGIN_TIME):
+            with trio.fail_after(LOGIN_TIME) as self._deadline:
                 credentials, secrets = await self._read_secrets()
                 if secrets != self._secrets:
                     self._secrets = secrets  # changed since: judge again
                     return
                 async with self._connect() as send:
-                    if decision.do == "bearer":
-                        await self._renew_bearer(credentials, send, decision.why)
-                    else:
-                        await self._log_in(credentials, send, decision.why)
+                    talk = self._dialogue(credentials, send, decision.why)
+                    try:
+                        if decision.do == "bearer":
+                            await self._renew_bearer(credentials, talk)
+                        else:
+                            await self._log_in(credentials, talk)
+                    finally:
+                        self._skew = talk.skew
         except LoginFailed as failure:
             self._failed(failure.kind, failure.detail, failure.action, failure.retry_after)
         except SecretUnavailable as failure:
@@ -192,23 +257,45 @@ class Keeper:
             log.error("bug", account=self.account.name, exc_info=error)
             self._failed("internal_error", f"a bug in neod: {type(error).__name__}", "report it")
 
-    async def _log_in(self, credentials: Password, send: Send, why: str) -> None:
+    def _dialogue(self, credentials: Credentials, send: Send, why: str) -> Dialogue:
+        return Dialogue(
+            account=self.account.name,
+            ledger=self._ledger,
+            clock=self._clock,
+            send=send,
+            secrets=self._secrets,
+            why=why,
+            endpoints=self.account.endpoints,
+            totp_secret=credentials.totp_secret if isinstance(credentials, Totp) else None,
+            ask_for_otp=self._ask_for_otp,
+            skew=self._skew,
+        )
+
+    async def _log_in(self, credentials: Credentials, talk: Dialogue) -> None:
         sent = self._clock.wall(), self._clock.boot()
-        flow = password_flow(credentials, self.account.endpoints)
-        login = await self._drive(flow, send, why)
+        endpoints = self.account.endpoints
+        if isinstance(credentials, Totp):
+            login = await talk.play(totp_flow(credentials, endpoints))
+        else:
+            login = await talk.play(password_flow(credentials, endpoints))
         held = from_login(
             self.account,
             login,
             self._ledger.history.generation + 1,
             sent=sent,
             clock=self._clock,
-            ahead=self._skew,
+            ahead=talk.skew,
         )
         self._refuse_lapsed(held)
         old = self.board.life() if self.board.valid() else None
         held = await self._learn_edge(old, held)
         self._drawn = self._draw()
-        await self._publish(held, why)
+        await self._publish(held, talk.why)
+        self._tell(
+            f"{self.account.name}: logged in, a {held.session.kind} session "
+            f"until {held.session.expires_at_rfc3339}",
+            failed=False,
+        )
 
     async def _learn_edge(self, old: policy.Life | None, held: Held) -> Held:
         """Note what the login says of the day's edge, and whether it gained anything."""
@@ -217,22 +304,24 @@ class Keeper:
         edge = self._ledger.history.edge
         known = learn(edge, before, now)
         if known != edge and self.account.rules.edge == "auto":
-            await self._record(EdgeKnown(edge=known, **self._stamp()))
+            line = EdgeKnown(edge=known, **stamp(self._clock))
+            await record(self._ledger, line, self.account.name)
             log.event("edge", account=self.account.name, at="forgotten" if known is None else known)
         return msgspec.structs.replace(held, stuck=gained_nothing(before, now))
 
-    async def _renew_bearer(self, credentials: Password, send: Send, why: str) -> None:
+    async def _renew_bearer(self, credentials: Credentials, talk: Dialogue) -> None:
         old = self.board.held
-        if old is None or not isinstance(credentials.access, Consumer):
+        if old is None or isinstance(credentials, Totp):
+            return
+        if not isinstance(credentials.access, Consumer):
             return
         sent = self._clock.wall(), self._clock.boot()
-        flow = bearer_flow(credentials.access, self.account.endpoints)
-        bearer = await self._drive(flow, send, why)
+        bearer = await talk.play(bearer_flow(credentials.access, self.account.endpoints))
         held = with_bearer(old, bearer, self._ledger.history.generation + 1, sent)
         if held.bearer_left(self._clock) <= 0:
             self._refuse_lapsed(held)
         self._drawn = self._draw()
-        await self._publish(held, why)
+        await self._publish(held, talk.why)
 
     def _refuse_lapsed(self, held: Held) -> None:
         if held.left(self._clock) <= 0:
@@ -243,65 +332,26 @@ class Keeper:
                 "check this machine's clock: timedatectl",
             )
 
-    async def _drive(self, flow: Generator[Request, Reply, T], send: Send, why: str) -> T:
-        """Play a flow against the broker, each of its requests in the ledger before it is sent."""
-        request: Request | None = next(flow)
-        while request is not None:
-            attempt = await self._begin(request, why)
-            failure = None
-            try:
-                reply = await send(request)
-                self._skew = clock_skew(reply, self._clock.wall())
-                request = flow.send(reply)
-            except StopIteration as stop:
-                request, result = None, stop.value
-            except LoginFailed as error:
-                failure = error
-            if failure is not None:
-                await self._end(attempt, failure.kind, f"{failure.detail}; {failure.action}")
-                raise failure
-            await self._end(attempt, "accepted")
-        brought: T = result
-        return brought
-
-    async def _begin(self, request: Request, why: str) -> Attempt:
-        """Write that a request is about to go out. Raises LedgerFull, and then it must not."""
-        attempt = Attempt(
-            id=self._ledger.history.last_id + 1,
-            step=request.step,
-            secrets=self._secrets,
-            why=why,
-            **self._stamp(),
-        )
-        try:
-            await self._ledger.append(attempt)
-        except OSError as error:
-            raise LedgerFull(error.strerror or str(error)) from None
-        log.debug("request", account=self.account.name, step=request.step, url=request.url)
-        return attempt
-
     async def _give_up_pending(self) -> None:
         """Write of an attempt that nothing will be heard of any more that it was unanswered."""
         if lost := self._ledger.history.pending:
-            await self._end(lost, "unanswered", "neod stopped waiting for the answer")
-
-    async def _end(self, attempt: Attempt, result: str, detail: str = "") -> None:
-        await self._record(Outcome(id=attempt.id, result=result, detail=detail, **self._stamp()))
-
-    async def _record(self, line: Line) -> None:
-        """Write what has happened already: a disk that is full must not undo it, nor a stop."""
-        with trio.CancelScope(shield=True):
-            try:
-                await self._ledger.append(line)
-            except OSError as error:
-                log.error("ledger", account=self.account.name, error=error.strerror)
+            await record(
+                self._ledger,
+                Outcome(
+                    id=lost.id,
+                    result="unanswered",
+                    detail="neod stopped waiting for the answer",
+                    **stamp(self._clock),
+                ),
+                self.account.name,
+            )
 
     async def _publish(self, held: Held, why: str) -> None:
         session = held.session
         line = Published(
-            generation=session.generation, expires_at=session.expires_at, **self._stamp()
+            generation=session.generation, expires_at=session.expires_at, **stamp(self._clock)
         )
-        await self._record(line)
+        await record(self._ledger, line, self.account.name)
         self._failing = False
         self.board.publish(held)
         log.event(
@@ -312,6 +362,12 @@ class Keeper:
             expires=session.expires_at_rfc3339,
             why=why,
         )
+        if session.password_expired:
+            log.warning(
+                "password_expired",
+                account=session.account,
+                action="change the password in the Kotak Neo app, then in the configuration",
+            )
 
     def _failed(
         self, kind: str, detail: str, action: str = "", retry_after: float | None = None
@@ -319,7 +375,7 @@ class Keeper:
         now = self._clock.wall()
         self._failing = True
         self._last_failure = Failure(at=now, kind=kind, detail=detail, action=action)
-        if kind != "rejected":  # which is the ledger's to judge
+        if kind not in ("rejected", "otp_needed"):  # the ledger judges one, a person ends the other
             self._trouble = policy.fail(
                 now,
                 self._trouble,
@@ -332,27 +388,48 @@ class Keeper:
         log.warning(
             "login_failed", account=self.account.name, kind=kind, detail=detail, action=action
         )
+        self._tell(f"{self.account.name}: {detail}", failed=True)
 
-    async def _read_secrets(self) -> tuple[Password, str]:
+    async def _read_secrets(self) -> tuple[Credentials, str]:
         """The credentials, and their fingerprint. Raises SecretUnavailable."""
         account = self.account
-        texts = [read(source, self._environ) for source in account.secrets]
-        password, *access = texts
-        credentials = Password(
-            identity=account.identity,
-            password=password,
-            access=Consumer(*access) if account.consumer else access[0],
-        )
-        end = ready_until(access[0].reveal()) if account.access_token else None
-        if account.access_token and end is not None and end <= self._clock.wall():
-            raise SecretUnavailable(
-                account.access_token,
-                f"this access token ended at {rfc3339(end)}",
-                "make a new one in the developer portal",
-            )
-        parts = [*account.identity, *(secret.reveal() for secret in texts)]
-        return credentials, await self._ledger.fingerprint(parts)
+        found = {
+            source.key: await read(source, self._environ, hide=self._hide)
+            for source in account.secrets
+        }
+        parts = [account.flow, *account.identity, account.ucc]
+        parts += [secret.reveal() for secret in found.values()]
+        return self._credentials(found), await self._ledger.fingerprint(parts)
 
-    def _stamp(self) -> Stamp:
-        now = self._clock.wall()
-        return {"at": now, "time": rfc3339(now)}
+    def _credentials(self, found: Mapping[str, Secret]) -> Credentials:
+        """The account's secrets where its flow wants them. Raises SecretUnavailable."""
+        account = self.account
+        mpin = found[account.mpin.key] if account.mpin else None
+        if account.access_token:
+            ready = found[account.access_token.key]
+            end = ready_until(ready.reveal())
+            if end is not None and end <= self._clock.wall():
+                raise SecretUnavailable(
+                    account.access_token,
+                    f"this access token ended at {rfc3339(end)}",
+                    "make a new one in the developer portal",
+                )
+        if account.flow == "totp":
+            assert account.totp_secret is not None  # noqa: S101 - the configuration was checked
+            totp_secret = found[account.totp_secret.key]
+            try:
+                totp.code(totp_secret.reveal(), 0)
+            except totp.BadTotpSecret as error:
+                raise SecretUnavailable(
+                    account.totp_secret, str(error), "copy it anew from where TOTP is registered"
+                ) from None
+            return Totp(account.identity[1], account.ucc, ready, totp_secret, mpin)
+        assert account.password is not None  # noqa: S101 - as above
+        if account.consumer:
+            key, secret = (found[source.key] for source in account.consumer)
+            access: Consumer | Secret = Consumer(key, secret)
+        else:
+            access = ready
+        return Password(
+            account.identity, found[account.password.key], access, account.second_factor, mpin
+        )

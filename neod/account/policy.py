@@ -35,6 +35,7 @@ CAP, LATE_CAP, LATE = 60.0, 600.0, 1800.0  # seconds: the cap of backoff, and wh
 RATE_LIMIT = 60.0  # seconds: the least that neod waits after "too many requests"
 LOCAL_CAP = 300.0  # seconds: the cap where a secret cannot be read, or the ledger not written
 TEN_MINUTES = 600.0
+KEPT_FOR_LAPSED = 8  # logins of a day's budget that no person's word may use up
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -91,21 +92,32 @@ def decide(
     rules: Rules,
     draw: float,
     ahead: float = 0.0,
+    *,
+    otp: bool = False,
+    asked: bool = False,
 ) -> Decision:
     """What to do at `now`.
 
     `secrets` is the fingerprint of the secrets as they are now, empty where they can't be had.
     `draw` is in [0, 1): drawn anew for each session, so that jitter stays put while one lives.
     `ahead` is how many seconds this clock is ahead of the broker's, as far as is known.
+    `otp` is an account that only a person can log in, `asked` that a person has asked for it.
     """
     wanted = _wanted(now, life, history, rules, draw, ahead)
+    if asked:
+        wanted = Decision("login", "renewing" if life else "starting", "a person asked for it")
     if wanted.do == "wait":
         return wanted
     if not history.pardoned and (bar := barred(now, history, secrets)):
         return bar
-    if wanted.do == "login" and (bar := _over_budget(now, history, rules)):
+    if wanted.do == "login" and (bar := _over_budget(now, history, rules, asked=asked)):
         return bar
-    if trouble and trouble.at <= now < trouble.retry_at:  # a clock that was set back ends it
+    if wanted.do == "login" and otp and not asked:
+        why = f"{wanted.why}, and only a person can log in: neoctl renew, then neoctl otp"
+        return Decision("wait", "otp_needed", why)
+    if (
+        not asked and trouble and trouble.at <= now < trouble.retry_at
+    ):  # a clock that was set back ends it
         state: State = "blocked" if trouble.local else "backing_off"
         tried = "1 attempt" if trouble.failures == 1 else f"{trouble.failures} attempts in a row"
         return Decision(
@@ -186,6 +198,8 @@ def barred(now: float, history: History, secrets: str) -> Decision | None:
     proven = history.proven == secrets
     suspect = history.suspect(secrets)
     if suspect.refusals:
+        if suspect.totp and suspect.refusals == 1:
+            return None  # the next code may do; whoever sends it sees to it that it is another
         when, said = clock_time(suspect.refused_at), f": {suspect.detail}" if suspect.detail else ""
         if not proven or suspect.refusals >= 2:
             times = "once" if suspect.refusals == 1 else f"{suspect.refusals} times"
@@ -208,9 +222,12 @@ def barred(now: float, history: History, secrets: str) -> Decision | None:
     return None
 
 
-def _over_budget(now: float, history: History, rules: Rules) -> Decision | None:
+def _over_budget(now: float, history: History, rules: Rules, *, asked: bool) -> Decision | None:
     ends = []
-    for allowed, window in ((rules.logins_per_10min, TEN_MINUTES), (rules.logins_per_day, DAY)):
+    per_day = rules.logins_per_day
+    if asked and per_day is not None:  # the last are kept for sessions that lapse
+        per_day = max(1, per_day - KEPT_FOR_LAPSED)
+    for allowed, window in ((rules.logins_per_10min, TEN_MINUTES), (per_day, DAY)):
         # A clock that was wrong may have left times that are yet to come.
         recent = [at for at in history.logins if abs(now - at) < window]
         if allowed is not None and len(recent) >= allowed:

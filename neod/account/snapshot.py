@@ -13,7 +13,7 @@ from neod.account.session import Held, Session
 from neod.account.token import FAR_FUTURE, BadToken, read_claims
 from neod.clock import Clock, rfc3339
 from neod.config import Account
-from neod.kotak.flows import Bearer, Login, api_headers
+from neod.kotak.flows import Bearer, Login
 
 DATE_ERROR = 2.0  # seconds that a Date header may be off, by rounding and by the way it took
 Moment = tuple[float, float]  # wall clock, CLOCK_BOOTTIME
@@ -53,7 +53,7 @@ def from_login(
         password_expired=reply.password_expired,
         scope=claims.scope,
         source_address=account.source_address,
-        headers=api_headers(login, account.endpoints),
+        headers=login.headers,
         extra=reply.extra,
         **_times(claims.issued_at or math.floor(now), claims.expires_at, bearer_end),
     )

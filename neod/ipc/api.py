@@ -6,16 +6,19 @@ Reads have no side effects: none of them ever causes a login.
 import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 
 import msgspec
 import trio
 
 from neoctl.wire import WAIT_MAX
 from neod import __version__
-from neod.account.keeper import Keeper, NotUnblocked
+from neod.account.keeper import Asked, Keeper, NotUnblocked
 from neod.account.session import Board, Held
 from neod.ipc.http1 import Problem, Request, Response
+from neod.secrets import Secret
 
+T = TypeVar("T")
 # The name of a socket, or none: anything that a browser would send for a web page is refused.
 _HOST = re.compile(r"(?:(?![0-9]+(?::|$))[A-Za-z0-9_-]+)?(?::[0-9]*)?")
 _BROWSER = ("origin", "referer", "sec-fetch-site")
@@ -100,10 +103,7 @@ class Api:
         return worst.response(status=503)
 
     async def unblock(self, _request: Request, body: bytes) -> Response:
-        try:
-            asked = msgspec.json.decode(body, type=_Unblock)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Problem("bad_request", f"the body: {error}") from None
+        asked = _body(body, _Unblock)
         keeper = self._named(asked.account)
         try:
             detail = await keeper.unblock(force=asked.force)
@@ -112,6 +112,21 @@ class Api:
         except OSError as error:
             raise Problem("blocked", f"the ledger cannot be written: {error.strerror}") from None
         return _json({"account": keeper.account.name, "detail": detail})
+
+    async def renew(self, _request: Request, body: bytes) -> Response:
+        keeper = self._named(_body(body, _Renew).account)
+        return _told(keeper, await keeper.renew())
+
+    async def otp(self, _request: Request, body: bytes) -> Response:
+        given = _body(body, _Otp)
+        keeper = self._named(given.account)
+        if not (given.otp.isascii() and given.otp.isdigit() and 4 <= len(given.otp) <= 8):
+            raise Problem("bad_request", "an OTP is 4 to 8 digits")
+        told = await keeper.give_otp(Secret(given.otp))
+        if told is None:
+            why = f"{keeper.account.name} waits for no OTP: {keeper.board.standing.why}"
+            raise Problem("bad_request", why, action="neoctl renew")
+        return _told(keeper, told)
 
     async def _session(self, request: Request) -> Held:
         board = self._account(request).board
@@ -151,9 +166,21 @@ _CORRECT = "correct them and restart neod; or, if they are right: neoctl unblock
 _CONFIGURE = "write [account.NAME] into config.toml, and restart neod"
 
 
+class _Renew(msgspec.Struct, frozen=True):
+    account: str | None = None
+
+
 class _Unblock(msgspec.Struct, frozen=True):
     account: str | None = None
     force: bool = False
+
+
+class _Otp(msgspec.Struct, frozen=True):
+    otp: str
+    account: str | None = None
+
+    def __repr__(self) -> str:
+        return "_Otp(***)"
 
 
 Route = Callable[[Api, Request, bytes], Awaitable[Response]]
@@ -161,6 +188,8 @@ ROUTES: dict[str, dict[str, Route]] = {
     "/v1/token": {"GET": Api.token},
     "/v1/session": {"GET": Api.session},
     "/v1/status": {"GET": Api.status},
+    "/v1/renew": {"POST": Api.renew},
+    "/v1/otp": {"POST": Api.otp},
     "/v1/unblock": {"POST": Api.unblock},
     "/livez": {"GET": Api.livez},
     "/readyz": {"GET": Api.readyz},
@@ -230,6 +259,44 @@ def _none_valid(board: Board, wait: float | None) -> Problem:
     return Problem("not_ready", why, retry_after=1.0 if wait is None else wait)
 
 
+def _body(body: bytes, kind: type[T]) -> T:
+    """A request's JSON. Raises Problem, which repeats nothing of it."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem("bad_request", f"the body: {error}") from None
+
+
+def _told(keeper: Keeper, asked: Asked) -> Response:
+    """What came of a wish for a login."""
+    if asked.failed:
+        try:
+            check(keeper.board, Wanted())
+        except Problem as problem:
+            raise Problem(
+                problem.code, asked.detail, action=problem.action, retry_after=problem.retry_after
+            ) from None
+        # There is a valid session all the same, so nothing is wrong but the wish.
+        raise Problem(_WISH.get(keeper.board.standing.state, "broker_unavailable"), asked.detail)
+    session = keeper.board.held.session if keeper.board.held else None
+    return _json(
+        {
+            "account": keeper.account.name,
+            "outcome": "otp_needed" if keeper.waits_for_otp else "renewed",
+            "generation": session.generation if session else None,
+            "detail": asked.detail,
+        }
+    )
+
+
+_WISH = {
+    "credentials_rejected": "credentials_rejected",
+    "blocked": "blocked",
+    "login_budget": "login_budget",
+    "otp_needed": "otp_needed",
+}
+
+
 def _standing(keeper: Keeper) -> dict[str, object]:
     board, account = keeper.board, keeper.account
     standing, valid = board.standing, board.valid()
@@ -250,6 +317,7 @@ def _standing(keeper: Keeper) -> dict[str, object]:
         "last_failure": failure,
         "budget": {name: {"used": used[name], "allowed": allowed[name]} for name in used},
         "clock_skew": standing.clock_skew,
+        "password_expired": session.password_expired if session else None,
         "environment": "sandbox" if account.endpoints.on_loopback() else account.environment,
     }
 

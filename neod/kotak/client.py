@@ -59,8 +59,9 @@ async def _send(client: httpx.AsyncClient, request: Request) -> Reply:
     name = request.words.name
     try:
         with trio.fail_after(EXCHANGE_TIME):
+            method = "GET" if request.body is None else "POST"
             async with client.stream(
-                "POST", request.url, headers=request.headers, json=request.body
+                method, request.url, headers=request.headers, json=request.body
             ) as response:
                 body = bytearray()
                 with trio.CancelScope() as enough:

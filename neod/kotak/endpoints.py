@@ -9,6 +9,9 @@ import msgspec
 Environment = Literal["prod", "uat"]
 
 
+TOTP_FIN_KEY = "neotradeapi"  # the SDK's (3.0.9), in both environments
+
+
 class Endpoints(msgspec.Struct, frozen=True):
     """Base URLs of one environment, each with a slash at its end."""
 
@@ -16,6 +19,7 @@ class Endpoints(msgspec.Struct, frozen=True):
     api: str  # where {prefix}login/v2/validate is
     login: str  # where {prefix}tradeApiLogin is
     prefix: str
+    totp: tuple[str, str]  # paths of the TOTP flow's two steps, below login and prefix
     fin_key: str  # the public `neo-fin-key` of API calls after a password login
 
     @property
@@ -25,6 +29,18 @@ class Endpoints(msgspec.Struct, frozen=True):
     @property
     def validate_url(self) -> str:
         return f"{self.api}{self.prefix}login/v2/validate"
+
+    @property
+    def send_otp_url(self) -> str:
+        return f"{self.api}{self.prefix}login/otp/generate"
+
+    @property
+    def totp_login_url(self) -> str:
+        return f"{self.login}{self.prefix}{self.totp[0]}"
+
+    @property
+    def totp_validate_url(self) -> str:
+        return f"{self.login}{self.prefix}{self.totp[1]}"
 
     def on_loopback(self) -> bool:
         """True if no request can leave this machine: a sandbox."""
@@ -38,6 +54,7 @@ ENVIRONMENTS: dict[Environment, Endpoints] = {
         api="https://gw-napi.kotaksecurities.com/",
         login="https://mis.kotaksecurities.com/",
         prefix="login/1.0/",
+        totp=("tradeApiLogin", "tradeApiValidate"),
         fin_key="X6Nk8cQhUgGmJ2vBdWw4sfzrz4L5En",
     ),
     "uat": Endpoints(
@@ -45,6 +62,7 @@ ENVIRONMENTS: dict[Environment, Endpoints] = {
         api="https://nsbxapi-gw.kotaksecurities.com/",
         login="https://d-mis.kotaksecurities.com/",
         prefix="api/1.0/",
+        totp=("login/v6/totp/login", "login/v6/totp/validate"),
         fin_key="bQJNkL5z8m4aGcRgjDvXhHfSx7VpZnE",
     ),
 }

@@ -1,23 +1,27 @@
-"""A login as a generator: `reply = yield request`. Sans-IO: no clock, no client, no retry.
+"""A login as a generator: it yields what it wants, and is sent what came of it. Sans-IO.
 
-The order of requests, their headers and their bodies are those of Kotak's SDK (1.2.0), which
-the login document of the password flow belongs to.
+It knows no clock, no client, no retry. What it yields is a Request, and then it is sent the
+Reply; or a Wanted, and then it is sent the code that only the moment, or a person, can give.
+
+The order of requests, their headers and their bodies are those of Kotak's SDKs: 1.2.0 for the
+password flow, which the login document belongs to, and 3.0.9 for the TOTP flow.
 """
 
 import base64
 from collections.abc import Generator
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
 from neod.account.token import BadToken, Claims, read_claims
-from neod.kotak.endpoints import Endpoints
+from neod.kotak.endpoints import TOTP_FIN_KEY, Endpoints
 from neod.kotak.replies import (
     BearerReply,
     LoginFailed,
     Reply,
     SessionReply,
     Step,
+    check_sent,
     header_safe,
     read_bearer,
     read_session,
@@ -27,16 +31,26 @@ from neod.secrets import Secret
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A POST with a JSON body. `step` is how the ledger counts it."""
+    """A POST with a JSON body; a GET without one. `step` is how the ledger counts it.
 
-    step: Literal["bearer", "login"]
+    `bearer` and `first_factor` are steps on the way to a `login`, which is the one that proves
+    the secrets; None is a request that carries no credentials.
+    """
+
+    step: Literal["bearer", "first_factor", "login"] | None
     words: Step
     url: str
     headers: dict[str, str]
-    body: dict[str, object]
+    body: dict[str, object] | None
 
     def __repr__(self) -> str:
         return f"Request({self.step} to {self.url})"
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """A code that has to be had now."""
+
+    what: Literal["totp", "otp"]
 
 
 class Consumer(msgspec.Struct, frozen=True):
@@ -55,11 +69,23 @@ class Bearer(msgspec.Struct, frozen=True):
 
 
 class Password(msgspec.Struct, frozen=True):
-    """What the password flow's first factor is made of."""
+    """What the password flow is made of."""
 
     identity: tuple[str, str]  # the body's field, and what stands in it
     password: Secret
     access: Consumer | Secret  # a Secret is a ready access token
+    second_factor: Literal["none", "mpin", "otp"] = "none"
+    mpin: Secret | None = None
+
+
+class Totp(msgspec.Struct, frozen=True):
+    """What the TOTP flow is made of; the code itself is Wanted when its time has come."""
+
+    mobile: str
+    ucc: str
+    access_token: Secret
+    totp_secret: Secret
+    mpin: Secret | None = None  # None: the view token is all that is wanted
 
 
 class Login(msgspec.Struct, frozen=True):
@@ -69,14 +95,24 @@ class Login(msgspec.Struct, frozen=True):
     reply: SessionReply
     claims: Claims
     bearer: Bearer
+    headers: dict[str, str]  # what Kotak's API wants after it
+
+    def __repr__(self) -> str:
+        return f"Login({self.kind})"
 
 
-Flow = Generator[Request, Reply, Login]
+T = TypeVar("T")
+Flow = Generator[Request | Wanted, Reply | Secret, T]
 BEARER = Step("the request for a bearer", "consumer_key and consumer_secret")
 VIEW = Step("the login", "the password, and mobile, pan or user_id")
+MPIN = Step("the second factor", "mpin")
+SEND_OTP = Step("the request to send an OTP", "the account's mobile number at Kotak")
+OTP = Step("the one-time password", "the code that was typed")
+TOTP_VIEW = Step("the login", "mobile, ucc, access_token and totp_secret")
+CLOCK = Step("the question for the time", "")
 
 
-def bearer_flow(consumer: Consumer, endpoints: Endpoints) -> Generator[Request, Reply, Bearer]:
+def bearer_flow(consumer: Consumer, endpoints: Endpoints) -> Flow[Bearer]:
     """Get a bearer. Raises LoginFailed."""
     pair = f"{consumer.key.reveal()}:{consumer.secret.reveal()}"
     reply = yield Request(
@@ -86,46 +122,153 @@ def bearer_flow(consumer: Consumer, endpoints: Endpoints) -> Generator[Request, 
         headers={"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"},
         body={"grant_type": "client_credentials"},
     )
-    found: BearerReply = read_bearer(reply, BEARER)
+    found: BearerReply = read_bearer(_reply(reply), BEARER)
     return Bearer(token=Secret(found.access_token), expires_in=found.expires_in)
 
 
-def password_flow(credentials: Password, endpoints: Endpoints) -> Flow:
+def password_flow(credentials: Password, endpoints: Endpoints) -> Flow[Login]:
     """Log in with mobile number, PAN or user id, and the password: a view token.
 
-    Raises LoginFailed.
+    Then, where there is a second factor, on to a trade token. Raises LoginFailed.
     """
     if isinstance(credentials.access, Consumer):
         bearer = yield from bearer_flow(credentials.access, endpoints)
     else:
-        bearer = Bearer(token=credentials.access, ready=True)
-        if not header_safe(bearer.token.reveal()):
-            raise LoginFailed(
-                "secret_unavailable",
-                "access_token holds what cannot stand in a header",
-                "copy it anew from the developer portal",
-            )
+        bearer = Bearer(token=_fit_for_a_header(credentials.access), ready=True)
+    authorization = {"Authorization": f"Bearer {bearer.token.reveal()}"}
     field, who = credentials.identity
-    reply = yield Request(
-        step="login",
-        words=VIEW,
-        url=endpoints.validate_url,
-        headers={"Authorization": f"Bearer {bearer.token.reveal()}"},
-        body={field: who, "password": credentials.password.reveal()},
+    last = credentials.second_factor == "none"
+    view, claims = yield from _step(
+        Request(
+            step="login" if last else "first_factor",
+            words=VIEW,
+            url=endpoints.validate_url,
+            headers=authorization,
+            body={field: who, "password": credentials.password.reveal()},
+        )
     )
-    session = read_session(reply, VIEW)
-    try:
-        claims = read_claims(session.token)
-    except BadToken as error:
-        raise unintelligible(VIEW, str(error)) from None
-    return Login(kind="view", reply=session, claims=claims, bearer=bearer)
-
-
-def api_headers(login: Login, endpoints: Endpoints) -> dict[str, str]:
-    """The headers that Kotak's API wants after this login."""
-    return {
-        "Authorization": f"Bearer {login.bearer.token.reveal()}",
-        "Auth": login.reply.token,
-        "Sid": login.reply.sid,
+    kind: Literal["view", "trade"] = "view"
+    if not last:
+        kind = "trade"
+        headers = {**authorization, "sid": view.sid, "Auth": view.token}
+        if credentials.second_factor == "otp":
+            words, body = OTP, (yield from _otp(claims, authorization, endpoints))
+        else:
+            words, body = MPIN, {field: who, "mpin": _mpin(credentials.mpin)}
+        view, claims = yield from _step(
+            Request("login", words, endpoints.validate_url, headers, body)
+        )
+        _check_trade(claims, words)
+    headers = {
+        **authorization,
+        "Auth": view.token,
+        "Sid": view.sid,
         "neo-fin-key": endpoints.fin_key,
     }
+    return Login(kind=kind, reply=view, claims=claims, bearer=bearer, headers=headers)
+
+
+def _otp(
+    claims: Claims, authorization: dict[str, str], endpoints: Endpoints
+) -> Flow[dict[str, object]]:
+    """Have an OTP sent, once, and the body of the second factor made of what a person types."""
+    user = claims.subject
+    reply = yield Request(
+        step=None,
+        words=SEND_OTP,
+        url=endpoints.send_otp_url,
+        headers=authorization,
+        body={"userId": user, "sendEmail": True, "isWhitelisted": True},
+    )
+    check_sent(_reply(reply), SEND_OTP)
+    code = yield Wanted("otp")
+    return {"userId": user, "otp": _code(code)}
+
+
+def totp_flow(credentials: Totp, endpoints: Endpoints) -> Flow[Login]:
+    """Log in with mobile number, UCC and a TOTP, and by the MPIN on to a trade token.
+
+    Raises LoginFailed.
+    """
+    access = _fit_for_a_header(credentials.access_token)
+    # The access token stands plain, with no `Bearer` before it.
+    common = {"Authorization": access.reveal(), "neo-fin-key": TOTP_FIN_KEY}
+    code = yield Wanted("totp")
+    last = credentials.mpin is None
+    session, claims = yield from _step(
+        Request(
+            step="login" if last else "first_factor",
+            words=TOTP_VIEW,
+            url=endpoints.totp_login_url,
+            headers=common,
+            body={
+                "mobileNumber": credentials.mobile,
+                "ucc": credentials.ucc,
+                "totp": _code(code),
+            },
+        )
+    )
+    kind: Literal["view", "trade"] = "view"
+    if not last:
+        kind = "trade"
+        headers = {**common, "sid": session.sid, "Auth": session.token}
+        body: dict[str, object] = {"mpin": _mpin(credentials.mpin)}
+        session, claims = yield from _step(
+            Request("login", MPIN, endpoints.totp_validate_url, headers, body)
+        )
+        _check_trade(claims, MPIN)
+    return Login(
+        kind=kind,
+        reply=session,
+        claims=claims,
+        bearer=Bearer(token=access, ready=True),
+        headers={**common, "Auth": session.token, "Sid": session.sid},
+    )
+
+
+def clock_request(endpoints: Endpoints) -> Request:
+    """A request for nothing, to see the Date of the answer: no credentials, any answer will do."""
+    return Request(step=None, words=CLOCK, url=endpoints.login, headers={}, body=None)
+
+
+def _step(request: Request) -> Flow[tuple[SessionReply, Claims]]:
+    reply = yield request
+    session = read_session(_reply(reply), request.words)
+    try:
+        return session, read_claims(session.token)
+    except BadToken as error:
+        raise unintelligible(request.words, str(error)) from None
+
+
+def _check_trade(claims: Claims, words: Step) -> None:
+    """See that the second factor brought what it is for: a view token must not pass as more.
+
+    That a trade token's scope is "Trade" is inferred, so only "View" by itself is turned away.
+    """
+    if claims.scope == ("View",):
+        raise unintelligible(words, "a view token, where a trade token was due")
+
+
+def _fit_for_a_header(token: Secret) -> Secret:
+    if not header_safe(token.reveal()):
+        raise LoginFailed(
+            "secret_unavailable",
+            "access_token holds what cannot stand in a header",
+            "copy it anew",
+        )
+    return token
+
+
+def _reply(sent: Reply | Secret) -> Reply:
+    assert isinstance(sent, Reply)  # noqa: S101 - whoever plays the flow sends what was asked for
+    return sent
+
+
+def _code(sent: Reply | Secret) -> str:
+    assert isinstance(sent, Secret)  # noqa: S101 - as above
+    return sent.reveal()
+
+
+def _mpin(mpin: Secret | None) -> str:
+    assert mpin is not None  # noqa: S101 - the configuration was checked
+    return mpin.reveal()

@@ -33,16 +33,24 @@ class LoginFailed(Exception):  # noqa: N818 - reads as what happened
 
     `detail` says what was refused or what is missing, `action` what a person can do; neither
     holds a secret or a value out of a reply. `retry_after` is in seconds, as the broker told.
+    `totp` says that it was the code which was refused.
     """
 
     def __init__(
-        self, kind: Kind, detail: str, action: str = "", *, retry_after: float | None = None
+        self,
+        kind: Kind,
+        detail: str,
+        action: str = "",
+        *,
+        retry_after: float | None = None,
+        totp: bool = False,
     ) -> None:
         super().__init__(detail)
         self.kind: Kind = kind
         self.detail = detail
         self.action = action
         self.retry_after = retry_after
+        self.totp = totp
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -159,35 +167,82 @@ class Row(msgspec.Struct, frozen=True):
     """One known shape of a failure: what has to fit (None: anything), and what it means."""
 
     kind: Kind
-    says: str  # for a person; follows "the broker refused {step}: " or the like
+    says: str  # for a person
     status: tuple[int, ...] | None = None
     code: str | None = None
     words: str | None = None  # in the message, in lower case
     to_do: str = ""  # empty: look at the keys of the step
+    totp: bool = False  # it is the code that was refused, and the next one may do
 
 
 _LOCKED = "unlock it in the Kotak Neo app, then: neoctl unblock"
+_ADDRESS = (
+    "orders and sessions need an address that Kotak has whitelisted: check source_address, "
+    "and the addresses in the developer portal"
+)
 # In order: the first row that fits decides.
 TABLE: tuple[Row, ...] = (
     # Users: an account locked by failed logins (older API, 403 of the gateway).
     Row("rejected", "the account is locked", code="70009", to_do=_LOCKED),
-    Row("rejected", "the account is locked", words="locked", to_do=_LOCKED),
-    # Issue 20 of Kotak-Neo/kotak-neo-api: consumer key or secret.
-    Row("rejected", "the consumer key or secret is wrong", code="invalid_client"),
-    # WSO2's gateway: the bearer is dead or wrong (issue 183).
-    Row("rejected", "the access token is dead or wrong", code="900901"),
+    Row("rejected", "the account is locked", words="account locked", to_do=_LOCKED),
+    Row("rejected", "the account is locked", words="account is locked", to_do=_LOCKED),
+    # Issue 9: no credentials were judged.
+    Row("unavailable", "the OTP could not be sent", code="10522"),
+    # Issue 20 of Kotak-Neo/kotak-neo-api.
+    Row(
+        "rejected",
+        "the consumer key or secret is wrong",
+        code="invalid_client",
+        to_do="check consumer_key and consumer_secret",
+    ),
+    # WSO2's gateway (issue 183).
+    Row(
+        "rejected",
+        "the access token, or bearer, is dead or wrong",
+        code="900901",
+        to_do="check access_token, or consumer_key and consumer_secret",
+    ),
     # Users: TOTP wrong, stale or used before; TOTP not registered.
-    Row("rejected", "the TOTP is wrong, stale or was used before", code="10506"),
-    Row("rejected", "TOTP is not registered for this account", code="10508"),
+    Row(
+        "rejected",
+        "the TOTP is wrong, stale or was used before",
+        code="10506",
+        to_do="check totp_secret, and this machine's clock: timedatectl",
+        totp=True,
+    ),
+    Row(
+        "rejected",
+        "TOTP is not registered for this account",
+        code="10508",
+        to_do="register TOTP in the Kotak Neo app, and put its secret into totp_secret",
+    ),
     # SDK tests: a 200 whose 429 is no rate limit.
-    Row("rejected", "the UCC is wrong", words="invalid ucc"),
-    Row("rejected", "the MPIN is wrong", words="invalid mpin"),
+    Row("rejected", "the UCC is wrong", words="invalid ucc", to_do="check ucc"),
+    Row("rejected", "the MPIN is wrong", words="invalid mpin", to_do="check mpin"),
     Row("rejected", "the credentials or the TOTP are wrong", words="invalid credentials"),
     # SDK: answered for a few seconds, then it works.
     Row("unavailable", "the broker answered 424, which passes within seconds", code="424"),
     # WSO2's gateway: throttled (generic; not confirmed for Kotak).
     Row("rate_limited", "too many requests", code="900800"),
-    Row("rejected", "a header that the step before should have given is missing", code="10512"),
+    # Issue 2 of Kotak-Neo-api-v2: the step before gave no sid, or it was not sent on.
+    Row(
+        "rejected",
+        "a header that the step before should have given is missing",
+        code="10512",
+        to_do="report it: neod sends both, so Kotak's API has changed",
+    ),
+    # Issue 280: the first factor's session ended before the second factor was there.
+    Row("unavailable", "the session between the two factors has ended", code="100022"),
+    # SDK, users: ambiguous; if the address is not whitelisted, trying again is of no use.
+    Row("rejected", "not authorised, perhaps from this address", code="100008", to_do=_ADDRESS),
+    Row("rejected", "the session is of another address", code="1037", to_do=_ADDRESS),
+    # Issue 296.
+    Row(
+        "rejected",
+        "a view token stands where a trade token is wanted",
+        code="100021",
+        to_do="set second_factor, so that neod gets a trade token",
+    ),
     Row("rejected", "a field is missing or malformed", words="missing required field"),
     Row("rejected", "the credentials are wrong", code="401"),
     # The documented statuses of login/v2/validate, then what HTTP means by the rest.
@@ -199,6 +254,16 @@ TABLE: tuple[Row, ...] = (
     Row("unavailable", "the gateway cannot reach the trade API", status=(504,)),
     Row("unavailable", "the gateway got no usable answer", status=(502,)),
 )
+
+
+def check_sent(reply: Reply, step: Step) -> None:
+    """See that a request without a session in its reply was taken. Raises LoginFailed."""
+    codes, _ = _complaint(reply)
+    if reply.status != 200 or _is_page(reply) or codes & _KNOWN:
+        raise classify(reply, step)
+
+
+_KNOWN = frozenset(row.code for row in TABLE if row.code)
 
 
 def classify(reply: Reply, step: Step) -> LoginFailed:
@@ -221,7 +286,8 @@ def classify(reply: Reply, step: Step) -> LoginFailed:
 def _failure(row: Row, reply: Reply, step: Step) -> LoginFailed:
     if row.kind == "rejected":
         detail = f"the broker refused {step.name} (HTTP {reply.status}): {row.says}"
-        return LoginFailed("rejected", detail, row.to_do or f"check {step.keys}")
+        to_do = row.to_do or f"check {step.keys}"
+        return LoginFailed("rejected", detail, to_do, totp=row.totp)
     detail = f"{step.name} failed (HTTP {reply.status}): {row.says}"
     return LoginFailed(row.kind, detail, row.to_do, retry_after=retry_after(reply))
 
@@ -279,7 +345,7 @@ def _complaint(reply: Reply) -> tuple[frozenset[str], str]:
         for name in ("message", "errMsg", "description", "error_description")
     ]
     message = " ".join([*texts, *(word for word in words if isinstance(word, str))])
-    return frozenset(map(str, [*texts, *codes])), message.lower()
+    return frozenset(str(code) for code in (*texts, *codes) if code is not None), message.lower()
 
 
 def _is_page(reply: Reply) -> bool:

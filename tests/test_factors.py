@@ -1,0 +1,329 @@
+"""Second factors and TOTP, by the keeper against the sandbox's broker, in virtual time."""
+
+import json
+from typing import TypedDict
+
+import msgspec
+import pytest
+import trio
+from trio.testing import MockClock
+
+from neod.account.totp import STEP
+from neod.sandbox.broker import Credentials, Settings
+from neod.secrets import Secret
+from tests.fakes.clock import START
+from tests.fakes.kotak import Canned, Cut, Seen
+from tests.fakes.world import World
+
+HOUR = 3600.0
+WHO = Credentials()
+
+
+class TotpTable(TypedDict, total=False):
+    flow: str
+    ucc: str
+    access_token: str
+    totp_secret: str
+    mpin: str
+    password: None
+    consumer_key: None
+    consumer_secret: None
+
+
+TOTP: TotpTable = {
+    "flow": "totp",
+    "ucc": WHO.ucc,
+    "access_token": WHO.access_token,
+    "totp_secret": WHO.totp_secret,
+    "mpin": WHO.mpin,
+    "password": None,
+    "consumer_key": None,
+    "consumer_secret": None,
+}
+
+
+def world_of_totp(settings: Settings | None = None, **changes: object) -> World:
+    world = World(settings or Settings(life=HOUR))
+    world.boot(**{**TOTP, **changes})
+    return world
+
+
+def codes(world: World) -> list[str]:
+    return [
+        json.loads(seen.body)["totp"]
+        for seen in world.kotak.seen
+        if seen.path.endswith("tradeApiLogin")
+    ]
+
+
+# The password flow
+
+
+async def test_an_mpin_brings_a_trade_token(autojump_clock: MockClock) -> None:
+    world = World(Settings(life=HOUR, bearer_life=24 * HOUR), mpin=WHO.mpin)
+
+    await world.run_for(3 * HOUR)
+
+    held = world.board.valid()
+    assert held
+    assert held.session.kind == "trade"
+    assert held.session.scope == ("Trade",)
+    assert world.kotak.broker.otps_sent == 0
+    assert world.state == "ok"
+
+
+async def test_the_first_factors_view_token_is_never_published(autojump_clock: MockClock) -> None:
+    world = World(mpin="111111")
+    kinds: list[str] = []
+
+    async def watch() -> None:
+        while True:
+            await world.board.changed.wait()
+            if world.board.held:
+                kinds.append(world.board.held.session.kind)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        await world.run_for(24 * HOUR)
+        nursery.cancel_scope.cancel()
+
+    assert kinds == []
+    assert world.state == "credentials_rejected"
+    assert world.kotak.broker.refusals == 1
+    assert "check mpin" in world.board.standing.why
+
+
+async def test_p3_an_mpin_that_became_wrong_is_tried_twice_over_restarts(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(Settings(life=HOUR, bearer_life=24 * HOUR), mpin=WHO.mpin)
+    await world.run_for(10)
+    changed = msgspec.structs.replace(WHO, mpin="135791")
+    world.kotak.broker.settings = Settings(life=HOUR, bearer_life=24 * HOUR, credentials=changed)
+
+    for _ in range(6):
+        await world.run_for(4 * HOUR)
+        world.boot(mpin=WHO.mpin)
+
+    # A first factor that is accepted again and again proves nothing of the second.
+    assert world.kotak.broker.refusals == 2
+    assert not world.kotak.broker.locked
+
+
+async def test_otp_needs_a_person_to_ask_and_a_person_to_answer(autojump_clock: MockClock) -> None:
+    world = World(second_factor="otp")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.keeper.run)
+        await trio.sleep(HOUR)
+        assert world.state == "otp_needed"
+        assert world.kotak.seen == []
+        assert await world.keeper.give_otp(Secret("1234")) is None
+
+        asked = await world.keeper.renew()
+        assert not asked.failed
+        assert "neoctl otp" in asked.detail
+        assert world.kotak.broker.otps_sent == 1
+        await trio.sleep(200)
+        assert world.state == "otp_needed"
+
+        code = world.kotak.broker.otp
+        assert code
+        told = await world.keeper.give_otp(Secret(code))
+        assert told
+        assert not told.failed
+        held = world.board.valid()
+        assert held
+        assert held.session.kind == "trade"
+        assert world.kotak.broker.otps_sent == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_otp_that_is_not_given_ends_the_login_after_five_minutes(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(second_factor="otp")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.keeper.run)
+        await trio.sleep(1)
+        await world.keeper.renew()
+        await trio.sleep(301)
+        assert world.board.standing.last_failure
+        assert world.board.standing.last_failure.kind == "otp_needed"
+        assert await world.keeper.give_otp(Secret("1234")) is None
+        await trio.sleep(HOUR)
+        assert world.kotak.broker.otps_sent == 1
+        assert world.state == "otp_needed"
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_wrong_otp_is_told_to_who_typed_it(autojump_clock: MockClock) -> None:
+    world = World(second_factor="otp")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.keeper.run)
+        await trio.sleep(1)
+        await world.keeper.renew()
+        wrong = "0000" if world.kotak.broker.otp != "0000" else "0001"
+        told = await world.keeper.give_otp(Secret(wrong))
+        assert told
+        assert told.failed
+        assert world.kotak.broker.refusals == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_persons_wish_is_served_by_the_login_that_is_under_way(
+    autojump_clock: MockClock,
+) -> None:
+    world = World()
+    world.kotak.latency = 2
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.keeper.run)
+        await trio.sleep(1)
+        async with trio.open_nursery() as persons:
+            for _ in range(100):
+                persons.start_soon(world.keeper.renew)
+        assert len(world.kotak.logins) == 1
+
+        asked = await world.keeper.renew()
+        assert not asked.failed
+        assert len(world.kotak.logins) == 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_wish_that_the_ledger_forbids_is_refused_with_the_reason(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(password="wrong")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.keeper.run)
+        await trio.sleep(10)
+        asked = await world.keeper.renew()
+        assert asked.failed
+        assert "refused once" in asked.detail
+        assert len(world.kotak.logins) == 1
+        nursery.cancel_scope.cancel()
+
+
+# The TOTP flow
+
+
+async def test_totp_and_mpin_bring_a_trade_token_with_its_base_url_whole(
+    autojump_clock: MockClock,
+) -> None:
+    world = world_of_totp()
+
+    await world.run_for(40)
+
+    held = world.board.valid()
+    assert held
+    session = held.session
+    assert session.kind == "trade"
+    assert session.base_url == world.kotak.broker.base_url
+    assert session.bearer_expires_at is None
+    assert session.headers == {
+        "Authorization": WHO.access_token,
+        "neo-fin-key": "neotradeapi",
+        "Auth": session.token,
+        "Sid": session.sid,
+    }
+
+
+async def test_the_same_code_is_never_sent_twice_over_restarts_and_renewals(
+    autojump_clock: MockClock,
+) -> None:
+    world = world_of_totp(Settings(life=20))
+
+    for _ in range(12):
+        await world.run_for(25)
+        world.boot(**TOTP)
+    await world.run_for(120)
+
+    sent = codes(world)
+    assert len(sent) > 6
+    assert len(set(sent)) == len(sent)
+    assert world.kotak.broker.refusals == 0
+
+
+async def test_a_code_whose_reply_was_lost_is_not_sent_again(autojump_clock: MockClock) -> None:
+    world = world_of_totp()
+    world.kotak.always = lambda seen: Cut() if "tradeApiLogin" in seen.path else None
+
+    await world.run_for(24 * HOUR)
+
+    sent = codes(world)
+    assert len(set(sent)) == len(sent) == 2
+    assert world.state == "blocked"
+
+
+async def test_no_code_is_sent_within_the_last_two_seconds_of_its_step(
+    autojump_clock: MockClock,
+) -> None:
+    world = world_of_totp()
+    into = START % STEP
+    world.time.step(STEP - into - 1.5)
+
+    await world.run_for(40)
+
+    [login] = [seen for seen in world.kotak.seen if seen.path.endswith("tradeApiLogin")]
+    assert login.at % STEP < STEP - 2
+    assert world.state == "ok"
+
+
+@pytest.mark.parametrize("slow", [-3600.0, -45.0, 45.0, 3600.0])
+async def test_a_clock_that_is_off_is_learnt_before_the_first_code_is_spent(
+    autojump_clock: MockClock, slow: float
+) -> None:
+    world = world_of_totp(Settings(life=8 * HOUR))
+    world.kotak.slow = slow
+
+    await world.run_for(40)
+
+    assert world.kotak.broker.refusals == 0
+    assert world.board.valid()
+    assert world.board.standing.clock_skew == pytest.approx(slow, abs=2)
+    first = world.kotak.seen[0]
+    assert first.body == b""
+    assert "authorization" not in first.headers
+
+
+async def test_a_refused_code_is_followed_by_one_with_the_next_and_no_more(
+    autojump_clock: MockClock,
+) -> None:
+    world = world_of_totp(totp_secret="A" * 32)
+
+    for _ in range(4):
+        await world.run_for(6 * HOUR)
+        world.boot(**{**TOTP, "totp_secret": "A" * 32})
+
+    assert len(codes(world)) == 2
+    assert world.kotak.broker.refusals == 2
+    assert not world.kotak.broker.locked
+
+
+async def test_a_code_that_was_stale_by_bad_luck_costs_half_a_minute(
+    autojump_clock: MockClock,
+) -> None:
+    world = world_of_totp()
+    stale = json.dumps({"error": [{"code": "10506", "message": "Invalid TOTP"}]}).encode()
+    first = [Canned(400, stale)]
+
+    def once(seen: Seen) -> Canned | None:
+        return first.pop() if first and "tradeApiLogin" in seen.path else None
+
+    world.kotak.always = once
+
+    await world.run_for(62)
+
+    assert world.state == "ok"
+
+
+async def test_a_totp_secret_that_is_none_is_said_and_nothing_is_sent(
+    autojump_clock: MockClock,
+) -> None:
+    world = world_of_totp(totp_secret="not base32!")
+
+    await world.run_for(HOUR)
+
+    assert world.kotak.seen == []
+    assert world.state == "blocked"
+    assert world.board.standing.last_failure
+    assert "account.main.totp_secret" in world.board.standing.last_failure.detail
