@@ -10,7 +10,7 @@ from pathlib import Path
 import trio
 
 from neoctl.wire import socket_path
-from neod import __version__, config, daemon, log, paths
+from neod import __version__, config, daemon, log, login, paths
 from neod.clock import SYSTEM
 from neod.ipc.listener import AlreadyRunning, Unusable
 from neod.sandbox import demo
@@ -26,13 +26,13 @@ from neod.sandbox.serve import (
 )
 
 USAGE, ALREADY_RUNNING = 2, 23  # exit statuses
-LATER = ("check", "login", "setup", "install", "uninstall")
+LATER = ("check", "setup", "install", "uninstall")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = _parser().parse_args(argv)
-    quiet = options.command == "demo"  # it has a screen of its own
+    quiet = options.command in ("demo", "login")  # which show what happens themselves
     log_trouble = log.set_up(os.environ, logging.WARNING if quiet else logging.INFO)
     try:
         if log_trouble:
@@ -42,6 +42,8 @@ def main(argv: list[str] | None = None) -> int:
                 _run(options)
             case "sandbox":
                 trio.run(_sandbox, options)
+            case "login":
+                return _login(options)
             case "demo":
                 demo.run(os.environ, options.seconds)
             case later:
@@ -68,6 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_sandbox(commands.add_parser("sandbox", help="a Kotak Neo on loopback"))
     shown = commands.add_parser("demo", help="the daemon against a sandbox; nothing to configure")
     shown.add_argument("--for", dest="seconds", type=_seconds, metavar="SECONDS", default=math.inf)
+    once = commands.add_parser("login", help="one login, shown without its secrets")
+    once.add_argument("account", nargs="?", help="default: main, else the only one")
+    once.add_argument("--config", type=Path, help="default: $NEOD_CONFIG, else the user's own")
     for name in LATER:
         commands.add_parser(name, help="not part of this version").add_argument(
             "rest", nargs=argparse.REMAINDER
@@ -130,6 +135,12 @@ def _run(options: argparse.Namespace) -> None:
             shutdown=daemon.wait_for_stop,
         )
     )
+
+
+def _login(options: argparse.Namespace) -> int:
+    settings = config.load(options.config or paths.config_file(os.environ))
+    name = login.account_asked_for(settings, options.account)
+    return trio.run(login.log_in, settings, name, os.environ, paths.state_folder())
 
 
 async def _sandbox(options: argparse.Namespace) -> None:

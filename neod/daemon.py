@@ -51,7 +51,7 @@ async def main(
             stack.enter_context(Lock(state / "lock"))
             claim = stack.enter_context(Claim(socket_path))
             keepers = {
-                name: _keeper(account, state, environ, SYSTEM)
+                name: keeper_of(account, state, environ, SYSTEM)
                 for name, account in config.accounts.items()
             }
         except OSError as error:
@@ -132,7 +132,8 @@ async def wait_for_stop(seconds: float = math.inf, *, hup_stops: bool = False) -
             return
 
 
-def _keeper(account: Account, state: Path, environ: Mapping[str, str], clock: Clock) -> Keeper:
+def keeper_of(account: Account, state: Path, environ: Mapping[str, str], clock: Clock) -> Keeper:
+    """An account's keeper over its ledger, which is under the caller's lock. Raises OSError."""
     return Keeper(
         account,
         Board(account.name, clock),

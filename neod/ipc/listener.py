@@ -22,9 +22,10 @@ PATH_MAX = 107  # bytes of a Unix socket's path, by the kernel
 class AlreadyRunning(Exception):  # noqa: N818
     """Another neod is there; `pid` is None where it cannot be told."""
 
-    def __init__(self, pid: int | None, where: Path) -> None:
+    def __init__(self, pid: int | None, where: Path, instead: str = "") -> None:
         who = "" if pid is None else f" (pid {pid})"
-        super().__init__(f"neod is running already{who}: it holds {where}")
+        what = f"; {instead}" if instead else ""
+        super().__init__(f"neod is running already{who}: it holds {where}{what}")
         self.pid = pid
 
 
