@@ -170,7 +170,7 @@ async def test_a_wrong_otp_is_told_to_who_typed_it(autojump_clock: MockClock) ->
         nursery.cancel_scope.cancel()
 
 
-async def test_a_persons_wish_is_served_by_the_login_that_is_under_way(
+async def test_p4_a_hundred_wishes_are_served_by_the_login_that_is_under_way(
     autojump_clock: MockClock,
 ) -> None:
     world = World()
