@@ -29,6 +29,12 @@ def test_a_renewal_of_a_short_session_gains_its_life_and_teaches_nothing() -> No
     assert learn(None, (0.0, 6.0), (4.0, 10.0)) is None
 
 
+def test_a_renewal_that_a_person_asked_for_soon_after_the_login_teaches_nothing() -> None:
+    assert learn(None, (0.0, 600.0), (3.0, 603.0)) is None
+    assert learn(None, (0.0, 600.0), (3.0, 600.0)) is None
+    assert learn(None, (0.0, 600.0), (90.0, 600.0)) == Edge(at=600.0)
+
+
 def test_a_lapsed_session_teaches_nothing() -> None:
     assert learn(None, None, (MIDNIGHT - 600, MIDNIGHT)) is None
 
@@ -111,4 +117,6 @@ def test_a_session_whose_renewal_taught_the_edge_is_never_renewed_before_it(
     new = min(begin + later, old[1]), old[1] + min(gain, slack(life))
     edge = learn(None, old, new)
 
-    assert ends_there(edge, *new)
+    assert edge is None or ends_there(edge, *new)
+    if new[0] - old[0] > slack(life):
+        assert edge is not None

@@ -165,3 +165,46 @@ async def answer_once(stream: trio.abc.Stream) -> None:
         await stream.receive_some(65536)
         await stream.send_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
         await stream.aclose()
+
+
+async def test_the_source_address_is_the_one_that_is_configured() -> None:
+    peers: list[str] = []
+
+    async def note(stream: trio.SocketStream) -> None:
+        peers.append(stream.socket.getpeername()[0])
+        await answer_once(stream)
+
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, note, [listener])
+        request = to(f"http://127.0.0.1:{listener.socket.getsockname()[1]}/x")
+        async with connected(source_address="127.0.0.7") as sender:
+            await sender(request)
+        nursery.cancel_scope.cancel()
+    assert peers == ["127.0.0.7"]
+
+
+async def test_a_source_address_that_is_not_this_machines_is_an_outage_with_its_reason() -> None:
+    async with connected(source_address="203.0.113.7") as sender:
+        with pytest.raises(LoginFailed) as failed:
+            await sender(to("http://127.0.0.1:1/x"))
+    assert failed.value.kind == "unavailable"
+    assert failed.value.detail != "cannot connect for the login: "
+
+
+async def test_the_proxy_that_is_configured_is_asked() -> None:
+    asked: list[bytes] = []
+
+    async def proxy(stream: trio.SocketStream) -> None:
+        asked.append(await stream.receive_some(65536))
+        await stream.send_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+        await stream.aclose()
+
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, proxy, [listener])
+        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        async with connected(proxy=url) as sender:
+            assert (await sender(to("http://broker.invalid/x"))).status == 204
+        nursery.cancel_scope.cancel()
+    assert asked[0].startswith(b"POST http://broker.invalid/x HTTP/1.1")

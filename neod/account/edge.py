@@ -50,8 +50,14 @@ def ends_there(edge: Edge | None, begin: float, end: float) -> bool:
 
 
 def gained_nothing(old: tuple[float, float] | None, new: tuple[float, float]) -> bool:
-    """True if the session `new`, (begin, end), ends where `old` did that it was to renew."""
-    return old is not None and new[1] <= old[1] + slack(old[1] - old[0])
+    """True if the session `new`, (begin, end), ends where `old` did that it was to renew.
+
+    A renewal right after the login, on a person's word, gains as little where there is no edge.
+    """
+    if old is None:
+        return False
+    enough = slack(old[1] - old[0])
+    return new[1] <= old[1] + enough and new[0] - old[0] > enough
 
 
 def learn(
