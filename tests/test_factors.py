@@ -9,7 +9,9 @@ import trio
 from trio.testing import MockClock
 
 from neod.account.totp import STEP
-from neod.sandbox.broker import Credentials, Settings
+from neod.ipc.api import Api
+from neod.ipc.http1 import Request
+from neod.sandbox.broker import Credentials, Settings, make_token
 from neod.secrets import Secret
 from tests.fakes.clock import START
 from tests.fakes.kotak import Canned, Cut, Seen
@@ -327,3 +329,20 @@ async def test_a_totp_secret_that_is_none_is_said_and_nothing_is_sent(
     assert world.state == "blocked"
     assert world.board.standing.last_failure
     assert "account.main.totp_secret" in world.board.standing.last_failure.detail
+
+
+async def test_a_password_that_expired_is_told_in_the_status_and_once_a_session_in_the_log(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World()
+    token = make_token(START, START + HOUR, WHO)
+    data = {"token": token, "sid": "sid", "isUserPwdExpired": True}
+    reply = json.dumps({"data": data}).encode()
+    world.kotak.always = lambda seen: Canned(200, reply) if "validate" in seen.path else None
+
+    await world.run_for(60)
+
+    request = Request("GET", "/v1/status", {}, {}, 0, keep_alive=False)
+    answer = await Api({"main": world.keeper}, 0).respond(request, b"")
+    assert json.loads(answer.body)["accounts"]["main"]["password_expired"] is True
+    assert [record.message for record in caplog.records].count("password_expired") == 1
