@@ -4,13 +4,15 @@ import argparse
 import logging
 import math
 import os
+import shlex
 import sys
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from neoctl.wire import socket_path
-from neod import __version__, config, daemon, log, login, paths
+from neod import __version__, check, config, daemon, log, login, paths, setup
 from neod.clock import SYSTEM
 from neod.ipc.listener import AlreadyRunning, Unusable
 from neod.sandbox import demo
@@ -26,7 +28,7 @@ from neod.sandbox.serve import (
 )
 
 USAGE, ALREADY_RUNNING = 2, 23  # exit statuses
-LATER = ("check", "setup", "install", "uninstall")
+LATER = ("install", "uninstall")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -46,6 +48,8 @@ def main(argv: list[str] | None = None) -> int:
                 return _login(options)
             case "demo":
                 demo.run(os.environ, options.seconds)
+            case "check" | "setup":
+                return _check_or_setup(options)
             case later:
                 raise Unusable(f"`neod {later}` is not part of this version ({__version__})")
     except (config.ConfigError, Unusable) as error:
@@ -73,6 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     once = commands.add_parser("login", help="one login, shown without its secrets")
     once.add_argument("account", nargs="?", help="default: main, else the only one")
     once.add_argument("--config", type=Path, help="default: $NEOD_CONFIG, else the user's own")
+    for name, what in (
+        ("check", "the configuration and the secrets, without a login"),
+        ("setup", "asks, and writes the configuration"),
+    ):
+        command = commands.add_parser(name, help=what)
+        command.add_argument("--config", type=Path, help="default: as of `neod run`")
     for name in LATER:
         commands.add_parser(name, help="not part of this version").add_argument(
             "rest", nargs=argparse.REMAINDER
@@ -135,6 +145,15 @@ def _run(options: argparse.Namespace) -> None:
             shutdown=daemon.wait_for_stop,
         )
     )
+
+
+def _check_or_setup(options: argparse.Namespace) -> int:
+    path = options.config or paths.config_file(os.environ)
+    if options.command == "check":
+        return check.run(path, os.environ, partial(print, flush=True))
+    named = f"--config {shlex.quote(str(options.config))}" if options.config else ""
+    setup.run(path, os.environ, named)
+    return 0
 
 
 def _login(options: argparse.Namespace) -> int:

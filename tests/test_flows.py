@@ -138,7 +138,7 @@ def test_the_api_wants_four_headers_after_a_password_login() -> None:
     }
 
 
-def test_no_secret_is_in_the_repr_of_what_is_sent_or_of_what_came() -> None:
+def test_p6_no_secret_is_in_the_repr_of_what_is_sent_or_of_what_came() -> None:
     requests, login = play(credentials(), BEARER_REPLY, SESSION_REPLY)
     shown = repr((requests, login, credentials(), CONSUMER, BEARER_REPLY, SESSION_REPLY))
 

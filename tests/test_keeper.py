@@ -755,7 +755,7 @@ async def play(drawn: list[Fault | None], password: str) -> World:
     return world
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(faults, max_size=30), st.sampled_from([PASSWORD, "wrong"]))
 def test_p2_p3_whatever_the_broker_does_no_account_is_locked_and_no_dead_session_served(
     drawn: list[Fault | None], password: str

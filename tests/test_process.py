@@ -166,7 +166,7 @@ def _refused(home: Home, named: list[str]) -> None:
     assert not (home.folder / "state").exists()
 
 
-@pytest.mark.parametrize("command", [["check"], ["setup"], ["install"], ["uninstall"]])
+@pytest.mark.parametrize("command", [["install"], ["uninstall"]])
 def test_what_is_not_built_yet_is_refused_in_plain_words(home: Home, command: list[str]) -> None:
     with Process(*command, environ=home.environ) as neod:
         _, err = neod.popen.communicate(timeout=30)

@@ -306,7 +306,9 @@ class Keeper:
         if known != edge and self.account.rules.edge == "auto":
             line = EdgeKnown(edge=known, **stamp(self._clock))
             await record(self._ledger, line, self.account.name)
-            log.event("edge", account=self.account.name, ends="forgotten" if known is None else known)
+            log.event(
+                "edge", account=self.account.name, ends="forgotten" if known is None else known
+            )
         return msgspec.structs.replace(held, stuck=gained_nothing(before, now))
 
     async def _renew_bearer(self, credentials: Credentials, talk: Dialogue) -> None:

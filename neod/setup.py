@@ -1,0 +1,470 @@
+"""`neod setup`: asks, and writes the configuration. Sends nothing and runs no command it is told.
+
+The interview is a generator that yields questions and is sent the answers; it touches nothing.
+All of its answers are there before the first file is written, and a failure puts everything back.
+"""
+
+import getpass
+import importlib.util
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import trio
+
+from neod import config, secrets
+from neod.account import totp
+from neod.check import tilde
+from neod.ipc.listener import Unusable
+from neod.kotak.replies import header_safe
+from neod.paths import make_private
+from neod.process import harden
+from neod.secrets import Secret, SecretUnavailable, Source
+
+T = TypeVar("T")
+Test = Callable[[str], str]  # of an answer: what is wrong with it, or nothing
+NAME = "main"  # of the account
+HEAD = "# Written by `neod setup`; README tells what else can stand here."
+COMMENTS = {
+    "flow": '"totp", or "password"',
+    "environment": '"prod", or "uat"',
+    "mobile": "who logs in",
+    "pan": "who logs in; or mobile, or user_id",
+    "user_id": "who logs in; or mobile, or pan",
+    "ucc": "the client code",
+    "password": "a secret: { file | keyring | env | credential = … } or { command = […] }",
+    "consumer_key": "from Kotak's developer portal",
+    "access_token": "a secret, as Kotak shows it",
+    "totp_secret": "a secret: what the codes are made of",
+    "second_factor": '"mpin" for a trade session, "none" for a view one',
+}
+SERVICE = """\
+python3 -m venv ~/.local/share/neod/venv
+~/.local/share/neod/venv/bin/pip install -q .
+install -Dm644 systemd/neod.service -t ~/.config/systemd/user/
+systemctl --user daemon-reload
+systemctl --user enable --now neod.service
+loginctl enable-linger          # or neod ends when you log out
+""".splitlines()
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """A question, and what to say before it."""
+
+    prompt: str
+    hidden: bool = False
+    before: str = ""
+
+
+Dialogue = Generator[Ask, str, T]
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What is to be written."""
+
+    table: dict[str, object]  # [account.main]
+    files: dict[Path, Secret]
+    entries: dict[str, Secret]  # of the keyring, by service/username
+
+
+def run(path: Path, environ: Mapping[str, str], option: str = "") -> None:
+    """Ask, write, and say what to type next. Raises Unusable, with everything as it was.
+
+    `option` is what the commands to type next need to find the file.
+    """
+    harden(environ)
+    _writable(path)
+    home = environ.get("HOME", "")
+    shown = tilde(os.fspath(path.absolute()), home)
+    if os.path.lexists(path) and not _play(replace_it(shown)):
+        raise Unusable(f"{path} is as it was")
+    keyring = importlib.util.find_spec("keyring") is not None
+    plan = _play(interview(path.absolute().parent, home, keyring=keyring))
+    for name, secret in plan.entries.items():
+        _store(name, secret, environ)
+    try:
+        kept = put_in_place(path, render(plan.table), plan.files)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise Unusable(f"{error.filename or path}: {why}; nothing was changed") from None
+    written = [tilde(os.fspath(file), home) for file in plan.files]
+    sys.stdout.write(
+        farewell(
+            [*written, shown],
+            [tilde(os.fspath(file), home) for file in kept],
+            option,
+            service=not option and not environ.get("NEOD_CONFIG"),  # the unit knows neither
+        )
+    )
+
+
+def _writable(path: Path) -> None:
+    """Better before the questions than after them. Raises Unusable."""
+    folder = path.absolute().parent
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise Unusable(f"{folder}: it is no folder that can be written to")
+    if path.is_dir():
+        raise Unusable(f"{path}: it is a folder")
+    if not os.fspath(path.absolute()).isprintable():
+        raise Unusable("the configuration's path has characters that cannot be printed")
+    if path.name.replace("-", "_") in config.SECRETS:
+        raise Unusable(f"{path}: this is where a secret goes; choose another name")
+
+
+# The interview.
+
+
+def replace_it(shown: str) -> Dialogue[bool]:
+    """True if a configuration that is there already may be replaced."""
+    answer = yield Ask(
+        "Replace it? Type yes, or anything else to leave it: ",
+        before=f"{shown} is there already.\n"
+        "All of it would be replaced; the old one is kept, as .bak beside it.",
+    )
+    return answer.strip() == "yes"
+
+
+def interview(folder: Path, home: str, *, keyring: bool) -> Dialogue[Plan]:
+    """All the questions of the flow that is chosen."""
+    talk = _Interview(folder, home, keyring=keyring)
+    yield from talk.setting(
+        "flow",
+        "Flow, totp or password",
+        usual="totp",
+        before="The questions for one account; an answer in [ ] is taken on Enter.\n"
+        "Nothing is sent, and nothing is written before the last answer.\n\n"
+        "totp is what Kotak runs today; password is its older login.",
+    )
+    yield from talk.setting("environment", "Environment, prod or uat", usual="prod")
+    if talk.table["flow"] == "totp":
+        yield from talk.setting("mobile", "Mobile number, as registered")
+        yield from talk.setting("ucc", "Client code (UCC)")
+        yield from talk.secret("access_token", "access token")
+        yield from talk.secret("totp_secret", "TOTP secret")
+        factors = "mpin or none"
+    else:
+        who = yield from talk.choice(
+            "Log in by mobile, pan or user_id", ("mobile", "pan", "user_id")
+        )
+        yield from talk.setting(who, {"mobile": "Mobile number", "pan": "PAN"}.get(who, "User id"))
+        yield from talk.secret("password", "trading password")
+        access = yield from talk.choice(
+            "Access to the API by consumer (key and secret) or token", ("consumer", "token")
+        )
+        if access == "consumer":
+            yield from talk.setting("consumer_key", "Consumer key")
+            yield from talk.secret("consumer_secret", "consumer secret")
+        else:
+            yield from talk.secret("access_token", "access token")
+        factors = "mpin, otp or none"
+    yield from talk.setting(
+        "second_factor",
+        f"Second factor, {factors}",
+        usual="mpin",
+        before="With a second factor the session can trade; with none it can only look.",
+    )
+    if talk.table["second_factor"] == "mpin":
+        yield from talk.secret("mpin", "MPIN")
+    return Plan(table=talk.table, files=talk.files, entries=talk.entries)
+
+
+class _Interview:
+    """The answers so far, which the next one must not contradict."""
+
+    def __init__(self, folder: Path, home: str, *, keyring: bool) -> None:
+        self.folder = folder
+        self.home = home
+        self.places = ("file", "keyring", "command") if keyring else ("file", "command")
+        self.told = False
+        self.table: dict[str, object] = {}
+        self.files: dict[Path, Secret] = {}
+        self.entries: dict[str, Secret] = {}
+
+    def setting(self, key: str, words: str, *, usual: str = "", before: str = "") -> Dialogue[None]:
+        def test(answer: str) -> str:
+            return self.wrong(key, answer)
+
+        self.table[key] = yield from _asked(words, test, usual=usual, before=before)
+
+    def choice(self, words: str, choices: tuple[str, ...], before: str = "") -> Dialogue[str]:
+        """One of the choices; Enter takes the first."""
+
+        def test(answer: str) -> str:
+            return "" if answer in choices else f"expected {_either(choices)}"
+
+        return (yield from _asked(words, test, usual=choices[0], before=before))
+
+    def places_told(self) -> str:
+        """What the places are, once."""
+        if self.told:
+            return ""
+        self.told = True
+        folder = tilde(os.fspath(self.folder), self.home)
+        told = {
+            "file": f"file: in {folder}, for you alone",
+            "keyring": "keyring: the desktop's, which has to be unlocked when neod asks",
+            "command": "command: one that prints the secret, each time that neod needs it",
+        }
+        return "".join(f"\n  {told[place]}" for place in self.places)
+
+    def secret(self, key: str, what: str) -> Dialogue[None]:
+        words = f"Keep the {what} in a {_either(self.places)}"
+        where = yield from self.choice(words, self.places, before=self.places_told())
+        if where == "command":
+            words = f"Command that prints the {what}"
+            before = "It is written down and not run; no shell reads it."
+            line = yield from _asked(
+                words, lambda typed: self.bad_command(key, typed), before=before
+            )
+            self.table[key] = {"command": shlex.split(line)}
+            return
+        text = yield from _asked(
+            f"{what[0].upper()}{what[1:]}",
+            lambda typed: self.wrong(key, typed) or _misshapen(key, typed),
+            hidden=True,
+            exact=key == "password",
+        )
+        if where == "keyring":
+            entry = f"neod/{NAME}/{key}"
+            self.entries[entry] = Secret(text)
+            self.table[key] = {"keyring": entry}
+        else:
+            path = self.folder / key.replace("_", "-")
+            self.files[path] = Secret(text)
+            self.table[key] = {"file": tilde(os.fspath(path), self.home)}
+
+    def bad_command(self, key: str, line: str) -> str:
+        try:
+            words = shlex.split(line)
+        except ValueError as error:  # its message is about quotes, and holds nothing of the line
+            return str(error)
+        return self.wrong(key, {"command": words})
+
+    def wrong(self, key: str, value: object) -> str:
+        """What the configuration's own reader has against a value, given the answers so far.
+
+        Without what it found there: an answer may be a secret that went to the wrong question.
+        """
+        mistakes: list[str] = []
+        config.read({"account": {NAME: {**self.table, key: value}}}, self.folder, mistakes)
+        mine = f"account.{NAME}.{key}: "
+        found = [mistake.removeprefix(mine) for mistake in mistakes if mistake.startswith(mine)]
+        return found[0].partition(", found ")[0] if found else ""
+
+
+def _asked(
+    words: str,
+    test: Test,
+    *,
+    usual: str = "",
+    hidden: bool = False,
+    exact: bool = False,
+    before: str = "",
+) -> Dialogue[str]:
+    """Ask until the answer passes; with `exact` the spaces around it belong to it."""
+    prompt = f"{words} [{usual}]: " if usual else f"{words}: "
+    while True:
+        answer = yield Ask(prompt, hidden, before)
+        answer = (answer if exact else answer.strip()) or usual
+        if not answer:
+            why = "expected an answer"
+        elif not answer.isprintable():
+            why = "expected printable characters"
+        else:
+            why = test(answer)
+        if not why:
+            return answer
+        before = f"  {why}"
+
+
+def _misshapen(key: str, text: str) -> str:
+    """What a login would find wrong with a secret before it is sent."""
+    if key == "access_token" and not header_safe(text):
+        return "it holds what cannot stand in a header"
+    if key == "totp_secret":
+        try:
+            totp.code(text, 0)
+        except totp.BadTotpSecret as error:
+            return str(error)
+    return ""
+
+
+def _either(choices: tuple[str, ...]) -> str:
+    return f"{', '.join(choices[:-1])} or {choices[-1]}"
+
+
+# What is written.
+
+
+def render(table: Mapping[str, object]) -> str:
+    """The file."""
+    lines = [HEAD, "", f"[account.{NAME}]"]
+    for key, value in table.items():
+        if key in COMMENTS:
+            lines.append(f"# {COMMENTS[key]}")
+        lines.append(f"{key} = {_toml(value)}")
+    lines += ["", f"# [account.{NAME}.renewal]", '# margin = "15min"', '# edge = "auto"']
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _toml(value: object) -> str:
+    """Printable strings, and tables and arrays of them."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_toml(each)}' for key, each in value.items())} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(_toml(each) for each in value)}]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def farewell(
+    written: Iterable[str], kept: Iterable[str], option: str = "", *, service: bool = True
+) -> str:
+    """What was done, and what to type next."""
+    rest = f" {option}" if option else ""
+    lines = [
+        "",
+        *(f"kept     {name}" for name in kept),
+        *(f"wrote    {name}" for name in written),
+        "",
+        "Next:",
+        f"  neod check{rest}",
+        f"  neod login{rest}",
+        f"  neod run{rest}",
+    ]
+    if service:
+        lines += ["", "As a service of systemd, from the folder with neod's README:"]
+        lines += [f"  {line}" for line in SERVICE]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def put_in_place(path: Path, text: str, files: Mapping[Path, Secret]) -> list[Path]:
+    """Write the secrets, then the configuration if it loads; returns what was kept of old files.
+
+    Raises OSError and ConfigError. All is as it was unless this returns.
+    """
+    kept: list[Path] = []
+    with ExitStack() as undo:
+        make_private(path.absolute().parent)
+        for file, secret in files.items():
+            kept += _replace(undo, file, f"{secret.reveal()}\n")
+        kept += _replace(undo, path, text, config.load, keep_twin=True)
+        undo.pop_all()
+    return kept
+
+
+def _replace(
+    undo: ExitStack,
+    path: Path,
+    text: str,
+    test: Callable[[Path], object] = bool,
+    *,
+    keep_twin: bool = False,
+) -> list[Path]:
+    """Put a file in its place, if it passes; returns the name under which another was kept.
+
+    One that says the same is kept only with `keep_twin`: a secret needs no second copy.
+    """
+    path = Path(os.path.realpath(path))  # so that a link stays one
+    new = _beside(undo, path, text.encode())
+    test(new)
+    kept: list[Path] = []
+    if not path.exists():
+        undo.callback(path.unlink, missing_ok=True)
+    elif (raw := path.read_bytes()) != text.encode() or keep_twin:
+        old = path.with_name(f"{path.name}.bak")
+        _beside(undo, old, raw).replace(old)
+        undo.callback(old.replace, path)
+        kept.append(old)
+    new.replace(path)
+    return kept
+
+
+def _beside(undo: ExitStack, path: Path, raw: bytes) -> Path:
+    """A file beside the one to be replaced, for its owner only from the first instant."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    new = Path(name)
+    undo.callback(new.unlink, missing_ok=True)
+    with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
+        file.write(raw)
+        file.flush()
+        os.fsync(descriptor)
+    return new
+
+
+def _store(name: str, secret: Secret, environ: Mapping[str, str]) -> None:
+    """Put a secret into the keyring, in a process of its own, and see it there.
+
+    Raises Unusable.
+    """
+    service, _, user = name.rpartition("/")
+    # -P: what lies in the folder where this is run is no part of Python.
+    child = [sys.executable, "-P", "-X", "utf8", "-m", "keyring", "set", service, user]
+    try:
+        ended = subprocess.run(  # noqa: S603 - words of our own
+            child,
+            input=secret.reveal().encode(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=dict(environ),
+            start_new_session=True,
+            timeout=secrets.LIMIT,
+            check=False,
+        )
+        said = ended.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        why = said.replace(secret.reveal(), "***") or "it failed" if ended.returncode else ""
+    except subprocess.TimeoutExpired:
+        why = f"it did not answer within {secrets.LIMIT:g} s; unlock it if it is locked"
+    if not why:
+        source = Source(key=f"account.{NAME}.{user}", place="keyring", name=name)
+        try:
+            if trio.run(secrets.read, source, environ) != secret:
+                why = "it holds something else than what was put there"
+        except SecretUnavailable as error:
+            why = f"{error.detail}; {error.action}"
+    if why:
+        raise Unusable(f"the keyring does not take {name}: {why}; no file was changed")
+
+
+# The terminal, or the pipe.
+
+
+def _play(dialogue: Dialogue[T]) -> T:
+    """Put the questions to whoever is at stdin. Raises Unusable where the answers end."""
+    try:
+        ask = next(dialogue)
+        while True:
+            ask = dialogue.send(_answer(ask))
+    except StopIteration as end:
+        answers: T = end.value
+        return answers
+    except EOFError:
+        why = "the answers end before the questions do; nothing was changed"
+        raise Unusable(why) from None
+    except UnicodeDecodeError:
+        raise Unusable("an answer is not text in UTF-8; nothing was changed") from None
+
+
+def _answer(ask: Ask) -> str:
+    if ask.before:
+        sys.stderr.write(f"{ask.before}\n")
+    if ask.hidden and sys.stdin.isatty():
+        return getpass.getpass(ask.prompt, sys.stderr)
+    sys.stderr.write(ask.prompt)
+    sys.stderr.flush()
+    line = sys.stdin.readline()
+    if not line:
+        sys.stderr.write("\n")
+        raise EOFError
+    if not sys.stdin.isatty():
+        sys.stderr.write("\n")  # which no terminal has echoed
+    return line.rstrip("\r\n")
