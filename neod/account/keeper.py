@@ -106,6 +106,8 @@ class Keeper:
 
         A login that is under way serves as well as another one would.
         """
+        if self._otp is not None:
+            return Asked(trio.Event(), f"{self.account.name}: {self.board.standing.why}")
         asked = self._asked or Asked(trio.Event())
         self._asked = asked
         self._news.set()

@@ -251,8 +251,12 @@ def _none_valid(board: Board, wait: float | None) -> Problem:
         case "credentials_rejected":
             return Problem("credentials_rejected", standing.why, action=_CORRECT, retry_after=wait)
         case "blocked":
-            return Problem("blocked", why, action=action or "neoctl unblock", retry_after=wait)
-        case "login_budget" | "otp_needed" | "paused" as code:
+            # What ends by itself is a cause on this machine; the ledger's block only a person ends.
+            mends = action if wait is not None and action else "neoctl unblock"
+            return Problem("blocked", why, action=mends, retry_after=wait)
+        case "otp_needed":
+            return Problem("otp_needed", why, action=action or "neoctl renew", retry_after=wait)
+        case "login_budget" | "paused" as code:
             return Problem(code, why, retry_after=wait)
     if standing.failing:
         return Problem("broker_unavailable", why, action=action, retry_after=wait)
