@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from neod import __version__
-from neod.account.keeper import Keeper
+from neod.account.keeper import LOGIN_TIME, Keeper
 from neod.account.policy import State
 from neod.account.session import Board, Failure, Held, Standing
 from neod.account.snapshot import from_login
@@ -960,6 +960,15 @@ async def test_unblock_does_not_guess_at_a_body(body: bytes, expected: str) -> N
     response = await post(Desk("main").api, "/v1/unblock", body)
 
     assert code(response) == expected
+
+
+async def test_p5_a_wish_that_nobody_serves_ends_within_a_logins_time(
+    autojump_clock: MockClock,
+) -> None:
+    response = await post(Desk("main").api, "/v1/renew", b"{}")
+
+    assert (code(response), response.status) == ("not_ready", 503)
+    assert LOGIN_TIME < trio.current_time() < LOGIN_TIME + 5
 
 
 async def test_unblock_takes_a_field_that_it_does_not_know() -> None:

@@ -6,6 +6,7 @@ Reads have no side effects: none of them ever causes a login.
 import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -13,12 +14,13 @@ import trio
 
 from neoctl.wire import WAIT_MAX
 from neod import __version__
-from neod.account.keeper import Asked, Keeper, NotUnblocked
+from neod.account.keeper import LOGIN_TIME, Asked, Keeper, NotUnblocked
 from neod.account.session import Board, Held
 from neod.ipc.http1 import Problem, Request, Response
 from neod.secrets import Secret
 
 T = TypeVar("T")
+SLACK = 2.0  # seconds that who waits for a login gives it over its own deadline
 # The name of a socket, or none: anything that a browser would send for a web page is refused.
 _HOST = re.compile(r"(?:(?![0-9]+(?::|$))[A-Za-z0-9_-]+)?(?::[0-9]*)?")
 _BROWSER = ("origin", "referer", "sec-fetch-site")
@@ -115,14 +117,14 @@ class Api:
 
     async def renew(self, _request: Request, body: bytes) -> Response:
         keeper = self._named(_body(body, _Renew).account)
-        return _told(keeper, await keeper.renew())
+        return _told(keeper, await _done(keeper.renew))
 
     async def otp(self, _request: Request, body: bytes) -> Response:
         given = _body(body, _Otp)
         keeper = self._named(given.account)
         if not (given.otp.isascii() and given.otp.isdigit() and 4 <= len(given.otp) <= 8):
             raise Problem("bad_request", "an OTP is 4 to 8 digits")
-        told = await keeper.give_otp(Secret(given.otp))
+        told = await _done(partial(keeper.give_otp, Secret(given.otp)))
         if told is None:
             why = f"{keeper.account.name} waits for no OTP: {keeper.board.standing.why}"
             raise Problem("bad_request", why, action="neoctl renew")
@@ -269,6 +271,13 @@ def _body(body: bytes, kind: type[T]) -> T:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Problem("bad_request", f"the body: {error}") from None
+
+
+async def _done(wish: Callable[[], Awaitable[T]]) -> T:
+    """What comes of a wish for a login. Raises Problem where a login's time is over before it."""
+    with trio.move_on_after(LOGIN_TIME + SLACK):
+        return await wish()
+    raise Problem("not_ready", "the login is under way yet; neoctl status tells how it ends")
 
 
 def _told(keeper: Keeper, asked: Asked) -> Response:
