@@ -25,14 +25,15 @@ import msgspec
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = (ROOT / "docs" / "operations.md",)
 HOME = "/home/asha"  # what the scratch folder is called in a document
-WAIT = 30.0  # seconds in which a prompt, or the end, has to come
+WAIT = 20.0  # seconds in which a prompt, or the end, has to come
 TOTP_SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 _PLACE = re.compile(
     r"^<!-- screen: ([a-z-]+) -->\n(?:\n?```text\n.*?^```\n)?", re.MULTILINE | re.DOTALL
 )
 # stdin becomes the terminal that Ctrl-C and /dev/tty belong to, as in a shell.
 _ON_A_TERMINAL = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job inherits it as ignored
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
