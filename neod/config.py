@@ -103,7 +103,7 @@ def load(path: Path) -> Config:
         text = path.read_bytes().decode()
         raw = tomllib.loads(text)
     except FileNotFoundError:
-        why = "there is no such file; `neod demo` needs none, README shows what to write"
+        why = "there is no such file; `neod setup` writes one, and `neod demo` needs none"
         raise ConfigError(path, [why]) from None
     except OSError as error:
         raise ConfigError(path, [f"cannot be read: {error.strerror}"]) from None

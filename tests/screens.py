@@ -22,6 +22,9 @@ from pathlib import Path
 
 import msgspec
 
+from neod.sandbox.broker import Credentials
+from tests.fakes.process import Sandbox
+
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = (ROOT / "docs" / "operations.md",)
 HOME = "/home/asha"  # what the scratch folder is called in a document
@@ -233,12 +236,30 @@ def a_contradiction(home: Path) -> Iterator[Mapping[str, str]]:
     yield {}
 
 
+@contextmanager
+def beside_a_sandbox(home: Path) -> Iterator[Mapping[str, str]]:
+    with Sandbox() as sandbox:
+        who = Credentials()
+        endpoints = "".join(f'{name} = "{sandbox.url}"\n' for name in ("session", "api", "login"))
+        text = CONFIG.replace("AB123", who.ucc).replace("9999996708", who.mobile)
+        folder = configured(home, f"{text}\n[account.main.endpoints]\n{endpoints}")
+        (folder / "access-token").write_text(who.access_token)
+        (folder / "totp-secret").write_text(who.totp_secret)
+        (home / "bin" / "pass").write_text(f"#!/bin/sh\necho {who.mpin}\n")
+        yield {sandbox.url: "http://127.0.0.1:8080/"}
+
+
 SCREENS: dict[str, Screen] = {
     "setup": Screen(("setup",), answers=FIRST),
     "setup-again": Screen(("setup",), answers=(("leave it: ", "no"),), scene=well),
     "check": Screen(("check",), scene=well),
     "check-missing": Screen(("check",), scene=a_file_is_missing),
     "check-wrong": Screen(("check",), scene=a_contradiction),
+    "login": Screen(
+        ("login",),
+        scene=beside_a_sandbox,
+        patterns={r"20\d\d-\d\d-\d\dT": "2026-11-25T"},  # sessions end at midnight
+    ),
 }
 
 

@@ -565,7 +565,8 @@ def test_an_account_written_without_its_name_is_one_mistake_a_key_at_most() -> N
 
 
 def test_an_absent_file_is_told_with_what_to_do(tmp_path: Path) -> None:
-    assert "there is no such file; `neod demo` needs none" in error_of(tmp_path / "config.toml")
+    told = error_of(tmp_path / "config.toml")
+    assert "there is no such file; `neod setup` writes one, and `neod demo` needs none" in told
 
 
 def test_a_folder_in_place_of_the_file_is_told(tmp_path: Path) -> None:
