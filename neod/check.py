@@ -14,7 +14,7 @@ from neod import config
 from neod.account import totp
 from neod.account.edge import Edge
 from neod.account.policy import Rules
-from neod.account.token import BadToken, read_claims
+from neod.account.snapshot import ready_until
 from neod.clock import SYSTEM, clock_time, rfc3339
 from neod.config import Account, Config
 from neod.kotak.replies import header_safe
@@ -130,23 +130,33 @@ def judge(source: Source, secret: Secret, now: float) -> Finding:
     """Whether a secret that was read can be what its key says."""
     key = source.key.rpartition(".")[2]
     text = secret.reveal()
+    if why := misshapen(key, text):
+        return Finding(why=why, action=_ANEW[key])
     if key == "totp_secret":
-        try:
-            totp.code(text, 0)
-        except totp.BadTotpSecret as error:
-            return Finding(why=str(error), action="copy it anew from where TOTP is registered")
         return Finding(note="makes codes")
-    if key == "access_token":
-        if not header_safe(text):
-            return Finding(why="it holds what cannot stand in a header", action="copy it anew")
-        try:
-            end = read_claims(text).expires_at
-        except BadToken:
-            return Finding()  # it need not be a JWT
+    if key == "access_token" and (end := ready_until(text)) is not None:
         if end <= now:
             return Finding(why=f"it ended at {rfc3339(end)}", action="get a new one from Kotak")
         return Finding(note=f"ends at {rfc3339(end)}")
     return Finding()
+
+
+_ANEW = {
+    "access_token": "copy it anew",
+    "totp_secret": "copy it anew from where TOTP is registered",
+}
+
+
+def misshapen(key: str, text: str) -> str:
+    """What a login would find wrong with a secret before it is sent; empty if nothing."""
+    if key == "access_token" and not header_safe(text):
+        return "it holds what cannot stand in a header"
+    if key == "totp_secret":
+        try:
+            totp.code(text, 0)
+        except totp.BadTotpSecret as error:
+            return str(error)
+    return ""
 
 
 def secret_lines(source: Source, finding: Finding, home: str) -> list[str]:

@@ -21,10 +21,8 @@ import msgspec
 import trio
 
 from neod import config, secrets
-from neod.account import totp
-from neod.check import tilde
+from neod.check import misshapen, tilde
 from neod.ipc.listener import Unusable
-from neod.kotak.replies import header_safe
 from neod.paths import make_private
 from neod.process import harden
 from neod.secrets import Secret, SecretUnavailable, Source
@@ -230,7 +228,7 @@ class _Interview:
             return
         text = yield from _asked(
             f"{what[0].upper()}{what[1:]}",
-            lambda typed: self.wrong(key, typed) or _misshapen(key, typed),
+            lambda typed: self.wrong(key, typed) or misshapen(key, typed),
             hidden=True,
             exact=key == "password",
         )
@@ -285,18 +283,6 @@ def _asked(
         if not why:
             return answer
         before = f"  {why}"
-
-
-def _misshapen(key: str, text: str) -> str:
-    """What a login would find wrong with a secret before it is sent."""
-    if key == "access_token" and not header_safe(text):
-        return "it holds what cannot stand in a header"
-    if key == "totp_secret":
-        try:
-            totp.code(text, 0)
-        except totp.BadTotpSecret as error:
-            return str(error)
-    return ""
 
 
 def _either(choices: tuple[str, ...]) -> str:

@@ -3,7 +3,7 @@
 Knows nothing of when to log in, nor of what becomes of the session.
 """
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import msgspec
@@ -16,12 +16,11 @@ from neod.account.ledger import Ledger
 from neod.clock import Clock, rfc3339
 from neod.kotak.client import Send
 from neod.kotak.endpoints import Endpoints
-from neod.kotak.flows import Request, Wanted, clock_request
+from neod.kotak.flows import Flow, Request, Wanted, clock_request
 from neod.kotak.replies import LoginFailed, Reply, clock_skew
 from neod.secrets import Secret
 
 T = TypeVar("T")
-Flow = Generator[Request | Wanted, Reply | Secret, T]
 
 
 class LedgerFull(Exception):  # noqa: N818

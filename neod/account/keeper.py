@@ -12,24 +12,24 @@ import msgspec
 import trio
 
 from neod import log
-from neod.account import policy, totp
+from neod.account import policy
+from neod.account.credentials import Credentials, credentials, read_all, to_fingerprint
 from neod.account.dialogue import Dialogue, LedgerFull, record, stamp
 from neod.account.edge import DAY, gained_nothing, learn
 from neod.account.history import EdgeKnown, Outcome, Published, Unblocked
 from neod.account.ledger import Ledger
 from neod.account.session import Board, Failure, Held, Standing
-from neod.account.snapshot import from_login, ready_until, with_bearer
-from neod.clock import Clock, rfc3339, wait_until
+from neod.account.snapshot import from_login, with_bearer
+from neod.clock import Clock, wait_until
 from neod.config import Account
 from neod.kotak.client import Send
-from neod.kotak.flows import Consumer, Password, Totp, bearer_flow, password_flow, totp_flow
+from neod.kotak.flows import Consumer, Totp, bearer_flow, password_flow, totp_flow
 from neod.kotak.replies import LoginFailed
-from neod.secrets import Secret, SecretUnavailable, read
+from neod.secrets import Secret, SecretUnavailable
 
 LOGIN_TIME = 60.0  # seconds for a login, whatever the number of its requests
 OTP_TIME = 300.0  # seconds that a person has to type an OTP
 Connect = Callable[[], AbstractAsyncContextManager[Send]]
-Credentials = Password | Totp
 
 
 class NotUnblocked(Exception):  # noqa: N818
@@ -72,7 +72,6 @@ class Keeper:
         self._connect = connect
         self._environ = environ
         self._draw = draw
-        self._hide = [source.name for source in account.secrets if source.place == "env"]
         self._drawn = draw()  # holds still while a session lives, else it would creep
         self._secrets = ""  # their fingerprint
         self._trouble: policy.Trouble | None = None
@@ -228,17 +227,17 @@ class Keeper:
     async def _attempt(self, decision: policy.Decision) -> None:
         try:
             with trio.fail_after(LOGIN_TIME) as self._deadline:
-                credentials, secrets = await self._read_secrets()
+                usable, secrets = await self._read_secrets()
                 if secrets != self._secrets:
                     self._secrets = secrets  # changed since: judge again
                     return
                 async with self._connect() as send:
-                    talk = self._dialogue(credentials, send, decision.why)
+                    talk = self._dialogue(usable, send, decision.why)
                     try:
                         if decision.do == "bearer":
-                            await self._renew_bearer(credentials, talk)
+                            await self._renew_bearer(usable, talk)
                         else:
-                            await self._log_in(credentials, talk)
+                            await self._log_in(usable, talk)
                     finally:
                         self._skew = talk.skew
         except LoginFailed as failure:
@@ -259,7 +258,7 @@ class Keeper:
             log.error("bug", account=self.account.name, exc_info=error)
             self._failed("internal_error", f"a bug in neod: {type(error).__name__}", "report it")
 
-    def _dialogue(self, credentials: Credentials, send: Send, why: str) -> Dialogue:
+    def _dialogue(self, usable: Credentials, send: Send, why: str) -> Dialogue:
         return Dialogue(
             account=self.account.name,
             ledger=self._ledger,
@@ -268,18 +267,18 @@ class Keeper:
             secrets=self._secrets,
             why=why,
             endpoints=self.account.endpoints,
-            totp_secret=credentials.totp_secret if isinstance(credentials, Totp) else None,
+            totp_secret=usable.totp_secret if isinstance(usable, Totp) else None,
             ask_for_otp=self._ask_for_otp,
             skew=self._skew,
         )
 
-    async def _log_in(self, credentials: Credentials, talk: Dialogue) -> None:
+    async def _log_in(self, usable: Credentials, talk: Dialogue) -> None:
         sent = self._clock.wall(), self._clock.boot()
         endpoints = self.account.endpoints
-        if isinstance(credentials, Totp):
-            login = await talk.play(totp_flow(credentials, endpoints))
+        if isinstance(usable, Totp):
+            login = await talk.play(totp_flow(usable, endpoints))
         else:
-            login = await talk.play(password_flow(credentials, endpoints))
+            login = await talk.play(password_flow(usable, endpoints))
         held = from_login(
             self.account,
             login,
@@ -313,14 +312,14 @@ class Keeper:
             )
         return msgspec.structs.replace(held, stuck=gained_nothing(before, now))
 
-    async def _renew_bearer(self, credentials: Credentials, talk: Dialogue) -> None:
+    async def _renew_bearer(self, usable: Credentials, talk: Dialogue) -> None:
         old = self.board.held
-        if old is None or isinstance(credentials, Totp):
+        if old is None or isinstance(usable, Totp):
             return
-        if not isinstance(credentials.access, Consumer):
+        if not isinstance(usable.access, Consumer):
             return
         sent = self._clock.wall(), self._clock.boot()
-        bearer = await talk.play(bearer_flow(credentials.access, self.account.endpoints))
+        bearer = await talk.play(bearer_flow(usable.access, self.account.endpoints))
         held = with_bearer(old, bearer, self._ledger.history.generation + 1, sent)
         if held.bearer_left(self._clock) <= 0:
             self._refuse_lapsed(held)
@@ -396,44 +395,6 @@ class Keeper:
 
     async def _read_secrets(self) -> tuple[Credentials, str]:
         """The credentials, and their fingerprint. Raises SecretUnavailable."""
-        account = self.account
-        found = {
-            source.key: await read(source, self._environ, hide=self._hide)
-            for source in account.secrets
-        }
-        parts = [account.flow, *account.identity, account.ucc]
-        parts += [secret.reveal() for secret in found.values()]
-        return self._credentials(found), await self._ledger.fingerprint(parts)
-
-    def _credentials(self, found: Mapping[str, Secret]) -> Credentials:
-        """The account's secrets where its flow wants them. Raises SecretUnavailable."""
-        account = self.account
-        mpin = found[account.mpin.key] if account.mpin else None
-        if account.access_token:
-            ready = found[account.access_token.key]
-            end = ready_until(ready.reveal())
-            if end is not None and end <= self._clock.wall():
-                raise SecretUnavailable(
-                    account.access_token,
-                    f"this access token ended at {rfc3339(end)}",
-                    "make a new one in the developer portal",
-                )
-        if account.flow == "totp":
-            assert account.totp_secret is not None  # noqa: S101 - the configuration was checked
-            totp_secret = found[account.totp_secret.key]
-            try:
-                totp.code(totp_secret.reveal(), 0)
-            except totp.BadTotpSecret as error:
-                raise SecretUnavailable(
-                    account.totp_secret, str(error), "copy it anew from where TOTP is registered"
-                ) from None
-            return Totp(account.identity[1], account.ucc, ready, totp_secret, mpin)
-        assert account.password is not None  # noqa: S101 - as above
-        if account.consumer:
-            key, secret = (found[source.key] for source in account.consumer)
-            access: Consumer | Secret = Consumer(key, secret)
-        else:
-            access = ready
-        return Password(
-            account.identity, found[account.password.key], access, account.second_factor, mpin
-        )
+        found = await read_all(self.account, self._environ)
+        usable = credentials(self.account, found, self._clock.wall())
+        return usable, await self._ledger.fingerprint(to_fingerprint(self.account, found))
