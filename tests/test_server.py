@@ -23,14 +23,15 @@ from trio.testing import (
 )
 
 from neod.ipc.http1 import Problem, Request, Response
-from neod.ipc.server import Admit, Peer, Respond, Server, only
+from neod.ipc.peers import Peer, peer_of
+from neod.ipc.server import Admit, Respond, Server, only
 from tests.fakes.streams import MemoryListener, MemoryStream
 
 GET = b"GET /hello HTTP/1.1\r\nHost: neod\r\n\r\n"
 SOMEBODY_ELSE = 65534
 
 
-async def echo(request: Request, body: bytes) -> Response:
+async def echo(request: Request, body: bytes, _peer: Peer | None = None) -> Response:
     """Says what was asked for; `for` is how many seconds that takes."""
     await trio.sleep(float(request.query.get("for", "0")))
     return Response(200, f"{request.method} {request.path} {len(body)}".encode(), "text/plain")
@@ -464,7 +465,7 @@ async def test_a_slow_request_delays_nobody_elses(
 # Bugs
 
 
-async def fails(request: Request, body: bytes) -> Response:
+async def fails(request: Request, body: bytes, _peer: Peer | None = None) -> Response:
     """Fails in the way that the path says."""
     match request.path:
         case "/group":
@@ -685,7 +686,7 @@ async def test_p7_another_user_is_refused_where_the_sockets_mode_lets_it_in(path
 async def test_a_peer_is_who_the_kernel_says() -> None:
     ours, theirs = trio.socket.socketpair()
     async with trio.SocketStream(ours) as stream, trio.SocketStream(theirs):
-        peer = Peer(stream)
+        peer = peer_of(stream)
 
     assert (peer.pid, peer.uid, peer.gid) == (os.getpid(), os.geteuid(), os.getegid())
 
@@ -709,7 +710,7 @@ async def test_the_place_of_a_peer_that_hung_up_is_free_again(tmp_path: Path) ->
     waiting = trio.Event()
     gone = trio.Event()
 
-    async def never(_request: Request, _body: bytes) -> Response:
+    async def never(_request: Request, _body: bytes, _peer: Peer | None = None) -> Response:
         waiting.set()
         try:
             await trio.sleep_forever()
@@ -734,7 +735,7 @@ async def test_the_place_of_a_peer_that_hung_up_is_free_again(tmp_path: Path) ->
 async def test_a_peer_that_closed_only_its_own_direction_gets_its_answer(tmp_path: Path) -> None:
     path = os.fspath(tmp_path / "s")
 
-    async def slow(_request: Request, _body: bytes) -> Response:
+    async def slow(_request: Request, _body: bytes, _peer: Peer | None = None) -> Response:
         await trio.testing.wait_all_tasks_blocked(0.05)
         return Response(200, b"here")
 

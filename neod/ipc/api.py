@@ -17,6 +17,7 @@ from neod import __version__
 from neod.account.keeper import LOGIN_TIME, Asked, Keeper, NotUnblocked
 from neod.account.session import Board, Held
 from neod.ipc.http1 import Problem, Request, Response
+from neod.ipc.peers import Peer
 from neod.secrets import Secret
 
 T = TypeVar("T")
@@ -34,6 +35,16 @@ class Wanted(msgspec.Struct, frozen=True):
     after: int | None = None  # a generation
 
 
+class Sent(msgspec.Struct, frozen=True):
+    """What came with a request's head: its body, and who sent it."""
+
+    body: bytes
+    peer: Peer | None = None
+
+    def __repr__(self) -> str:
+        return f"Sent({len(self.body)} bytes)"
+
+
 class Api:
     """The routes, over the accounts of a daemon."""
 
@@ -41,7 +52,7 @@ class Api:
         self._accounts = accounts
         self._since = since
 
-    async def respond(self, request: Request, body: bytes) -> Response:
+    async def respond(self, request: Request, body: bytes, peer: Peer | None = None) -> Response:
         """The answer to a request. Never raises for what a client can cause."""
         try:
             _refuse_browsers(request)
@@ -58,11 +69,11 @@ class Api:
                     f"{request.path} takes {allowed}",
                     headers={"Allow": allowed},
                 )
-            return await methods[method](self, request, body)
+            return await methods[method](self, request, Sent(body, peer))
         except Problem as problem:
             return problem.response()
 
-    async def token(self, request: Request, _body: bytes) -> Response:
+    async def token(self, request: Request, _sent: Sent) -> Response:
         session = (await self._session(request)).session
         headers = (
             ("Neod-Generation", str(session.generation)),
@@ -70,18 +81,18 @@ class Api:
         )
         return Response(200, session.token.encode() + b"\n", "text/plain; charset=utf-8", headers)
 
-    async def session(self, request: Request, _body: bytes) -> Response:
+    async def session(self, request: Request, _sent: Sent) -> Response:
         return _json((await self._session(request)).session)
 
-    async def status(self, _request: Request, _body: bytes) -> Response:
+    async def status(self, _request: Request, _sent: Sent) -> Response:
         accounts = {name: _standing(keeper) for name, keeper in self._accounts.items()}
         return _json({"version": __version__, "since": self._since, "accounts": accounts})
 
-    async def livez(self, _request: Request, _body: bytes) -> Response:
+    async def livez(self, _request: Request, _sent: Sent) -> Response:
         # That this line runs is the news: the one loop that does everything is alive.
         return _json({"status": "ok", "why": "the loop answers", "since": self._since})
 
-    async def readyz(self, request: Request, _body: bytes) -> Response:
+    async def readyz(self, request: Request, _sent: Sent) -> Response:
         if not self._accounts:
             none = Problem("unknown_account", "no account is configured", action=_CONFIGURE)
             return none.response(status=503)
@@ -104,8 +115,8 @@ class Api:
         worst = Problem(first.code, why, action=first.action, retry_after=first.retry_after)
         return worst.response(status=503)
 
-    async def unblock(self, _request: Request, body: bytes) -> Response:
-        asked = _body(body, _Unblock)
+    async def unblock(self, _request: Request, sent: Sent) -> Response:
+        asked = _body(sent.body, _Unblock)
         keeper = self._named(asked.account)
         try:
             detail = await keeper.unblock(force=asked.force)
@@ -115,12 +126,12 @@ class Api:
             raise Problem("blocked", f"the ledger cannot be written: {error.strerror}") from None
         return _json({"account": keeper.account.name, "detail": detail})
 
-    async def renew(self, _request: Request, body: bytes) -> Response:
-        keeper = self._named(_body(body, _Renew).account)
+    async def renew(self, _request: Request, sent: Sent) -> Response:
+        keeper = self._named(_body(sent.body, _Renew).account)
         return _told(keeper, await _done(keeper.renew))
 
-    async def otp(self, _request: Request, body: bytes) -> Response:
-        given = _body(body, _Otp)
+    async def otp(self, _request: Request, sent: Sent) -> Response:
+        given = _body(sent.body, _Otp)
         keeper = self._named(given.account)
         if not (given.otp.isascii() and given.otp.isdigit() and 4 <= len(given.otp) <= 8):
             raise Problem("bad_request", "an OTP is 4 to 8 digits")
@@ -185,7 +196,7 @@ class _Otp(msgspec.Struct, frozen=True):
         return "_Otp(***)"
 
 
-Route = Callable[[Api, Request, bytes], Awaitable[Response]]
+Route = Callable[[Api, Request, Sent], Awaitable[Response]]
 ROUTES: dict[str, dict[str, Route]] = {
     "/v1/token": {"GET": Api.token},
     "/v1/session": {"GET": Api.session},

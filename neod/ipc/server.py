@@ -5,8 +5,6 @@ to the daemon.
 """
 
 import select
-import socket
-import struct
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -14,6 +12,7 @@ import trio
 from neoctl.wire import HEAD_TIME
 from neod import log
 from neod.ipc.http1 import BadRequest, Problem, Request, Response, encode, parse, split_head
+from neod.ipc.peers import Peer, peer_of
 
 IDLE_TIME = 75.0  # seconds that a kept-alive connection may be silent
 BODY_TIME = 5.0  # seconds in which a body has to arrive
@@ -22,7 +21,8 @@ LINGER_TIME = 1.0  # seconds to let a peer finish sending, so that it reads its 
 GONE_TIME = 1.0  # seconds until it is noticed that a half-closed peer has gone
 CHUNK = 65536  # bytes
 
-Respond = Callable[[Request, bytes], Awaitable[Response]]
+# The peer is None where there is no kernel to ask: over memory streams.
+Respond = Callable[[Request, bytes, Peer | None], Awaitable[Response]]
 # Why a peer is not served, None if it is.
 Admit = Callable[[trio.SocketStream], Problem | None]
 
@@ -95,15 +95,16 @@ class Server:
         response: Response | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_when_gone, stream, nursery.cancel_scope)
-            response = await self._answer(request, body)
+            peer = peer_of(stream) if isinstance(stream, trio.SocketStream) else None
+            response = await self._answer(request, body, peer)
             nursery.cancel_scope.cancel(reason="answered")
         if response is None:
             raise trio.BrokenResourceError("the peer has gone")
         return response
 
-    async def _answer(self, request: Request, body: bytes) -> Response:
+    async def _answer(self, request: Request, body: bytes, peer: Peer | None) -> Response:
         try:
-            return await self._respond(request, body)
+            return await self._respond(request, body, peer)
         except Exception as error:  # noqa: BLE001 - the client is owed an answer
             log.error("bug", route=request.path, exc_info=error)
             return Problem("internal_error", "a bug in neod; its log says more").response()
@@ -176,19 +177,11 @@ async def _send(stream: trio.SocketStream, answer: bytes) -> bool:
     return False
 
 
-class Peer:
-    """Who is at the other end of a Unix socket, as the kernel knows it."""
-
-    def __init__(self, stream: trio.SocketStream) -> None:
-        raw = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        self.pid, self.uid, self.gid = struct.unpack("3i", raw)
-
-
 def only(uid: int) -> Admit:
     """Admit the peers of one user: nobody else, and root is somebody else."""
 
     def admit(stream: trio.SocketStream) -> Problem | None:
-        peer = Peer(stream)
+        peer = peer_of(stream)
         if peer.uid == uid:
             return None
         log.warning("foreign_peer", uid=peer.uid, pid=peer.pid)

@@ -14,6 +14,7 @@ import trio
 from neod import log
 from neod.clock import Clock
 from neod.ipc.http1 import Request, Response, encode
+from neod.ipc.peers import Peer
 from neod.ipc.server import Server
 from neod.sandbox.broker import Broker
 from neod.sandbox.faults import Faults, UnknownFault, parse
@@ -71,7 +72,9 @@ class Sandbox:
         self._clock = clock
         self._told = told
 
-    async def respond(self, stream: trio.SocketStream, request: Request, body: bytes) -> Response:
+    async def respond(
+        self, stream: trio.SocketStream, request: Request, body: bytes, _peer: Peer | None
+    ) -> Response:
         """The answer to one request, unless a fault is that there is none."""
         await trio.lowlevel.checkpoint()
         if request.path == "/sandbox" or request.path.startswith("/sandbox/"):
