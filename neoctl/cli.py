@@ -27,7 +27,10 @@ usage: neoctl VERB [options]
   status              what neod is doing, account by account
   renew               log in now
   otp                 hand neod the one-time password it waits for, from a prompt or stdin
+  reject GENERATION   say that the broker refused this session; --evidence TEXT is why
   unblock [--force]   allow one more login after refused or unanswered ones
+  pause, resume       no login by itself from now on; logins again
+  logins              what was sent to the broker, why, on whose word; what came of it
   socket              the path of neod's socket
   version             the versions of neoctl and neod
 
@@ -35,6 +38,7 @@ usage: neoctl VERB [options]
   --json              JSON in place of text
   --min-valid SECONDS fail unless the session lives that long yet
   --wait SECONDS      how long to wait for a session (default 0, at most 300)
+  --limit N           how many logins to show (default 20)
 
 exit status: 0 done, 2 usage, 3 neod is not running, 4 not ready, 5 a person is needed,
 6 the broker cannot be reached, 7 not valid for long enough, 8 forbidden, 1 anything else
@@ -43,8 +47,7 @@ LOGIN_TIME = 65.0  # seconds: neod answers when a login is done, which may take 
 # Verbs that the design names and this version does not have.
 LATER = frozenset(
     {
-        *("env", "exec", "watch", "wait", "logins", "clients", "reject", "pause", "resume"),
-        *("reload", "doctor"),
+        *("env", "exec", "watch", "wait", "clients", "reload", "doctor"),
     }
 )
 
@@ -64,10 +67,12 @@ class Options:
         self.force = False
         self.min_valid: float | None = None
         self.wait = 0.0
+        self.limit = 20
+        self.evidence = ""
         rest = iter(argv)
         for word in rest:
             name, equals, value = word.partition("=")
-            if name in ("-a", "--account", "--min-valid", "--wait"):
+            if name in ("-a", "--account", "--min-valid", "--wait", "--limit", "--evidence"):
                 if not equals:
                     value = next(rest, "")
                 if not value or (value.startswith("--") and not equals):
@@ -87,6 +92,14 @@ class Options:
     def _set(self, name: str, value: str) -> None:
         if name == "--account":
             self.account = value
+            return
+        if name == "--evidence":
+            self.evidence = value
+            return
+        if name == "--limit":
+            if not (value.isascii() and value.isdigit() and 0 < len(value) < 7):
+                raise Usage(f"--limit takes a whole number, not {value!r}")
+            self.limit = int(value)
             return
         try:
             seconds = float(value)
@@ -283,6 +296,38 @@ def _renew(options: Options, environ: Mapping[str, str]) -> int:
     return _post("/v1/renew", {}, options, environ, wait=LOGIN_TIME)
 
 
+def _pause(options: Options, environ: Mapping[str, str]) -> int:
+    return _post("/v1/pause", {}, options, environ, wait=0)
+
+
+def _resume(options: Options, environ: Mapping[str, str]) -> int:
+    return _post("/v1/resume", {}, options, environ, wait=0)
+
+
+def _reject(options: Options, environ: Mapping[str, str]) -> int:
+    word = options.words[1]
+    if not (word.isascii() and word.isdigit() and len(word) < 19):
+        raise Usage(f"neoctl reject takes a generation, not {word!r}: neoctl get generation")
+    fields: dict[str, object] = {"generation": int(word), "evidence": options.evidence or None}
+    return _post("/v1/reject", fields, options, environ, wait=LOGIN_TIME)
+
+
+def _logins(options: Options, environ: Mapping[str, str]) -> int:
+    import json
+
+    parts = [f"limit={options.limit}"]
+    if options.account:
+        parts.append(f"account={_quote(options.account)}")
+    reply = client.get(f"/v1/logins?{'&'.join(parts)}", environ=environ)
+    if options.json:
+        sys.stdout.write(reply.body.decode())
+        return 0
+    from neoctl import glance
+
+    sys.stdout.write(glance.logins(json.loads(reply.body)))
+    return 0
+
+
 def _otp(options: Options, environ: Mapping[str, str]) -> int:
     # Not from the command line, which every process of this machine can read.
     if sys.stdin.isatty():
@@ -310,7 +355,9 @@ def _post(
     if options.json:
         sys.stdout.write(reply.body.decode())
     else:
-        sys.stderr.write(f"neoctl: {json.loads(reply.body)['detail']}\n")
+        told = json.loads(reply.body)
+        outcome = f"{told['outcome']}: " if target == "/v1/reject" else ""
+        sys.stderr.write(f"neoctl: {outcome}{told['detail']}\n")
     return 0
 
 
@@ -345,6 +392,10 @@ VERBS: dict[str, tuple[Run, int, frozenset[str]]] = {
     "headers": (_headers, 0, _ASKING),
     "status": (_status, 0, frozenset({"--account", "--json"})),
     "renew": (_renew, 0, frozenset({"--account", "--json"})),
+    "reject": (_reject, 1, frozenset({"--account", "--json", "--evidence"})),
+    "pause": (_pause, 0, frozenset({"--account", "--json"})),
+    "resume": (_resume, 0, frozenset({"--account", "--json"})),
+    "logins": (_logins, 0, frozenset({"--account", "--json", "--limit"})),
     "otp": (_otp, 0, frozenset({"--account", "--json"})),
     "unblock": (_unblock, 0, frozenset({"--account", "--json", "--force"})),
     "socket": (_socket, 0, frozenset()),

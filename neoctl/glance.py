@@ -1,4 +1,4 @@
-"""`neoctl status` for a person: the wire's object as a few lines. Knows nothing of sockets."""
+"""The wire's objects as lines for a person. Knows nothing of sockets."""
 
 from __future__ import annotations
 
@@ -16,6 +16,26 @@ def at(status: dict[str, object]) -> str:
     if not paragraphs:
         return f"neod {status['version']} runs, and no account is configured\n"
     return "\n".join(paragraphs)
+
+
+def logins(answer: dict[str, object]) -> str:
+    """The ledger's entries as text, one a line, newest first."""
+    found = answer["logins"]
+    assert isinstance(found, list)  # noqa: S101 - the wire says so
+    return "".join(f"{_entry(entry)}\n" for entry in found) or "nothing yet\n"
+
+
+def _entry(entry: dict[str, object]) -> str:
+    at, word, generation = entry["at"], entry.get("word"), entry.get("generation")
+    assert isinstance(at, (int, float))  # noqa: S101 - as above
+    day = time.strftime("%d %b %H:%M:%S", time.gmtime(at + IST))
+    parts = [] if generation is None else [f"generation {generation}"]
+    parts += [str(entry[name]) for name in ("why", "detail") if entry.get(name)]
+    if isinstance(word, dict):
+        who = f"{word.get('executable') or '?'}, pid {word['pid']}" if word.get("pid") else "neod"
+        parts.append(f"asked for: {word['verb']}, by {who}")
+    outcome = entry.get("outcome") or "-"
+    return f"{day}  {entry['event']:12} {outcome:14} {'; '.join(parts)}".rstrip()
 
 
 def _account(name: str, standing: dict[str, object], now: float) -> str:

@@ -13,6 +13,7 @@ import trio
 from neod import config
 from neod.account import totp
 from neod.account.edge import Edge
+from neod.account.hours import Hours, span, time_of_day
 from neod.account.policy import Rules
 from neod.account.snapshot import ready_until
 from neod.clock import SYSTEM, clock_time, rfc3339
@@ -90,6 +91,7 @@ def describe(account: Account) -> Iterator[tuple[str, str]]:
     yield "renewal", _margin(account.rules)
     yield "edge", _edge(account.rules)
     yield "logins", _budget(account.rules)
+    yield from _hours(account.rules.hours)
 
 
 def _session(account: Account) -> str:
@@ -124,6 +126,17 @@ def _budget(rules: Rules) -> str:
         if most is not None
     ]
     return f"at most {' and '.join(limits)}" if limits else "without a limit"
+
+
+def _hours(hours: Hours) -> Iterator[tuple[str, str]]:
+    if hours.windows:
+        yield "hours", str(hours)
+    if days := sorted(hours.holidays):
+        # A list that ends in the past is out of date, and the eye sees that here.
+        first, last = f"{days[0]}", f"{days[-1]}"
+        yield "holidays", first if len(days) == 1 else f"{len(days)}, from {first} to {last}"
+    if hours.ready_by is not None:
+        yield "ready by", f"{time_of_day(hours.ready_by)} IST"
 
 
 def judge(source: Source, secret: Secret, now: float) -> Finding:
@@ -191,14 +204,6 @@ def line(label: str, text: str, indent: str = "  ") -> str:
 def masked(who: str) -> str:
     """The end of a number or a name: enough to know it again."""
     return f"ending in {who[-4:]}" if len(who) >= 8 else "(too short to show)"
-
-
-def span(seconds: float) -> str:
-    """So many seconds, in the largest unit that needs no fraction."""
-    for size, unit in ((3600.0, "h"), (60.0, "min")):
-        if seconds and seconds % size == 0:
-            return f"{seconds / size:g} {unit}"
-    return f"{seconds:g} s"
 
 
 def tilde(path: str, home: str) -> str:

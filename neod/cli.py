@@ -159,7 +159,8 @@ def _check_or_setup(options: argparse.Namespace) -> int:
 def _login(options: argparse.Namespace) -> int:
     settings = config.load(options.config or paths.config_file(os.environ))
     name = login.account_asked_for(settings, options.account)
-    return trio.run(login.log_in, settings, name, os.environ, paths.state_folder())
+    socket = Path(socket_path(os.environ, os.getuid()))
+    return trio.run(login.log_in, settings, name, os.environ, paths.state_folder(), socket)
 
 
 async def _sandbox(options: argparse.Namespace) -> None:

@@ -6,38 +6,64 @@ it says nothing about dates. Trio's own clock stands still in suspend, so no dea
 session is ever measured with it.
 """
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta, timezone
+from typing import Never
 
 import msgspec
 import trio
 
-SLICE = 30.0  # seconds: the longest that neod goes without looking at the wall clock
+from neod import timerfd
+
+TICK = 15.0  # seconds: the longest that neod goes without looking at the wall clock
 GRAIN = 0.001  # seconds: the least that is waited, so that no rounding makes a loop spin
 INDIA = timezone(timedelta(hours=5, minutes=30), "IST")
 
+Jumped = Callable[[], Awaitable[None]]
+
 
 class Clock(msgspec.Struct, frozen=True):
-    """The clocks, so that tests can have others."""
+    """The clocks, so that tests can have others.
+
+    Entered, `jumps` gives a function that returns once the wall clock was set, or the machine
+    woke from suspend, since it last returned: no jump is lost between two calls. It need not
+    notice anything, and by default it does not.
+    """
 
     wall: Callable[[], float]  # seconds since the epoch
     boot: Callable[[], float]  # seconds since the machine booted, suspend included
+    jumps: Callable[[], AbstractContextManager[Jumped]] = lambda: nullcontext(trio.sleep_forever)
 
 
 SYSTEM = Clock(
     wall=time.time,  # noqa: TID251 - here it is made into a Clock
     boot=lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
+    jumps=timerfd.jumps,
 )
 
 
-async def wait_until(when: float | None, clock: Clock, interrupt: trio.Event) -> None:
-    """Return once the wall clock shows `when`, or at `interrupt`, whichever is first.
+async def tick(clock: Clock, each: Callable[[], None], every: float = TICK) -> Never:
+    """Call `each` after every jump at once, and `every` seconds after its last call, for ever.
 
-    It may return early, at least every SLICE seconds: the caller looks at the time again, and
-    so learns of a suspend or of a step. With `when` None only that and `interrupt` end it.
+    The one tick of a process: whatever hangs on the wall clock is judged afresh by it.
     """
-    left = SLICE if when is None else min(SLICE, max(GRAIN, when - clock.wall()))
+    with clock.jumps() as jumped:
+        while True:
+            with trio.move_on_after(every):
+                await jumped()
+            each()
+
+
+async def wait_until(when: float | None, clock: Clock, interrupt: trio.Event) -> None:
+    """Return at `interrupt`, or after the time that is left until `when`; None is never.
+
+    What is left is known at the start, and counted by trio's clock: whoever has to learn of a
+    suspend or of a step is interrupted by the tick. The caller looks at the time again.
+    """
+    left = math.inf if when is None else max(GRAIN, when - clock.wall())
     with trio.move_on_after(left):
         await interrupt.wait()
 

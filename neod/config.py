@@ -12,13 +12,22 @@ import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
-from neod.account.edge import Edge, daily
+from neod.account.edge import DAY, Edge, daily
+from neod.account.hours import (
+    Hours,
+    parse_day,
+    parse_time,
+    parse_window,
+    ready_by_next,
+    time_of_day,
+)
 from neod.account.policy import Rules
 from neod.kotak.endpoints import ENVIRONMENTS, Endpoints, Environment, is_loopback
 from neod.secrets import Secret, Source, exposed
@@ -168,12 +177,16 @@ class _Table:
         self.known: list[str] = []
         self.mistakes = mistakes
         self.before = len(mistakes)
+        self.bad: set[str] = set()  # the keys with a mistake
 
     def key(self, name: str) -> str:
         return f"{self.path}.{name}" if self.path else name
 
-    def wrong(self, name: str, why: str) -> None:
-        self.mistakes.append(f"{self.key(name)}: {why}")
+    def wrong(self, name: str, why: str, index: int | None = None) -> None:
+        """A mistake in the value of a key, or in one item of it."""
+        self.bad.add(name)
+        item = "" if index is None else f"[{index}]"
+        self.mistakes.append(f"{self.key(name)}{item}: {why}")
 
     def take(
         self, name: str, parse: Callable[[object], T], default: T, *, hidden: bool = False
@@ -188,6 +201,21 @@ class _Table:
         except _Wrong as expected:
             self.wrong(name, f"{expected}, found {_kind(value) if hidden else _found(value)}")
             return default
+
+    def items(self, name: str, parse: Callable[[object], T], example: str) -> list[T]:
+        """The items of an array, less those that are wrong; none where it is absent."""
+        self.known.append(name)
+        value = self.raw.get(name, [])
+        if not isinstance(value, list):
+            self.wrong(name, f'expected an array such as ["{example}"], found {_found(value)}')
+            return []
+        items = []
+        for index, item in enumerate(value):
+            try:
+                items.append(parse(item))
+            except _Wrong as expected:
+                self.wrong(name, f"{expected}, found {_found(item)}", index)
+        return items
 
     def secret(self, name: str, folder: Path) -> Source | None:
         """A secret's source; what was found in place of one is not shown."""
@@ -281,7 +309,8 @@ def _account(name: str, table: _Table, folder: Path) -> Account | None:
         proxy=table.take("proxy", _proxy, None, hidden=True),
         rules=_rules(table.table("renewal"), sandbox=endpoints.on_loopback()),
     )
-    table.no_more({key: f"[{table.key('renewal')}]" for key in Rules.__struct_fields__})
+    renewal = (*Rules.__struct_fields__, "holidays", "lead", "ready_by")
+    table.no_more(dict.fromkeys(renewal, f"[{table.key('renewal')}]"))
     return account if table.sound else None
 
 
@@ -371,15 +400,50 @@ def _rules(table: _Table, *, sandbox: bool) -> Rules:
         edge=table.take("edge", _edge, usual.edge),
         logins_per_10min=table.take("logins_per_10min", _count, usual.logins_per_10min),
         logins_per_day=table.take("logins_per_day", _count, usual.logins_per_day),
+        hours=_hours(table),
     )
     for name in ("logins_per_10min", "logins_per_day"):
         most, asked = getattr(Rules(), name), getattr(rules, name)
         if not sandbox and asked > most:
             table.wrong(name, f"at most {most} unless every endpoint is on loopback, found {asked}")
-    hours = "keeping to hours"
-    table.later(dict.fromkeys(("hours", "holidays", "lead", "ready_by"), hours))
+    for wrong, why in _contradictions(rules, table):
+        table.wrong(wrong, why)
     table.no_more({})
     return rules
+
+
+def _hours(table: _Table) -> Hours:
+    windows = table.items("hours", _read(parse_window), "Mon-Fri 08:30-15:45")
+    holidays = table.items("holidays", _day, "2026-01-26")
+    return Hours(
+        windows=tuple(windows),
+        holidays=frozenset(holidays),
+        lead=table.take("lead", _lead, 0.0),
+        ready_by=table.take("ready_by", _read(parse_time), None),
+    )
+
+
+def _contradictions(rules: Rules, table: _Table) -> Iterator[tuple[str, str]]:
+    """What is right by itself, and wrong beside other keys of [renewal] that are right."""
+    hours, given, bad = rules.hours, table.raw.keys(), table.bad
+    if "hours" not in given:
+        for key in ("holidays", "lead"):
+            if key in given:
+                yield key, "of no use without hours"
+    elif not hours.windows and "hours" not in bad:
+        yield "hours", "an empty array; leave it out if any hour will do"
+    if hours.ready_by is not None:
+        found = f'found "{time_of_day(hours.ready_by)}"'
+        without_holidays = msgspec.structs.replace(hours, holidays=frozenset())
+        if not bad & {"hours", "lead"} and ready_by_next(without_holidays, 0.0) is None:
+            within = f"after the opening and before the end of the hours ({hours})"
+            yield "ready_by", f"expected a time {within}, {found}"
+        if rules.edge == daily(hours.ready_by):
+            yield "ready_by", f"expected another time than the edge, which ends sessions, {found}"
+    often, a_day = rules.logins_per_10min, rules.logins_per_day
+    budget = {"logins_per_10min", "logins_per_day"}
+    if budget <= given and not bad & budget and (often or 0) > (a_day or 0):
+        yield "logins_per_10min", f"at most logins_per_day, which is {a_day}, found {often}"
 
 
 def _server(table: _Table) -> Server:
@@ -441,6 +505,7 @@ def _found(value: object) -> str:
 def _kind(value: object) -> str:
     names = {str: "a string", bool: "a boolean", int: "an integer", float: "a float"}
     names |= {dict: "a table", list: "an array"}
+    names |= {date: "a date", time: "a time", datetime: "a date with a time"}
     return names.get(type(value), type(value).__name__)
 
 
@@ -517,11 +582,35 @@ def _edge(value: object) -> Edge | Literal["auto", "none"]:
         return "auto"
     if value == "none":
         return "none"
-    if isinstance(value, str) and (
-        found := re.fullmatch(r"([01][0-9]|2[0-3]):([0-5][0-9])", value)
-    ):
-        return daily(int(found[1]) * 3600.0 + int(found[2]) * 60.0)
-    raise _Wrong('expected "auto", "none" or a time of day in India such as "00:00"')
+    try:
+        return daily(_read(parse_time)(value))
+    except _Wrong:
+        raise _Wrong('expected "auto", "none" or a time of day in India such as "00:00"') from None
+
+
+def _read(parse: Callable[[str], T]) -> Callable[[object], T]:
+    """What parses a text, or raises ValueError with what was expected, as what parses a value."""
+
+    def read(value: object) -> T:
+        try:
+            return parse(value if isinstance(value, str) else "")
+        except ValueError as expected:
+            raise _Wrong(str(expected)) from None
+
+    return read
+
+
+def _day(value: object) -> date:
+    if type(value) is date:  # TOML has dates of its own, and datetime is one of them in Python
+        return value
+    return _read(parse_day)(value)
+
+
+def _lead(value: object) -> float:
+    seconds = _duration(value)
+    if seconds >= DAY:
+        raise _Wrong("expected less than 24 h")
+    return seconds
 
 
 def _url(value: object) -> str:

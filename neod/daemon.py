@@ -15,7 +15,8 @@ from neod import __version__, log
 from neod.account.keeper import Keeper
 from neod.account.ledger import FileLedger, open_ledger
 from neod.account.session import Board
-from neod.clock import SYSTEM, Clock
+from neod.account.store import FileStore, boot_id
+from neod.clock import SYSTEM, Clock, tick
 from neod.config import Account, Config
 from neod.ipc.api import Api
 from neod.ipc.listener import Claim, Lock, Unusable
@@ -36,12 +37,14 @@ async def main(
     state: Path,
     *,
     shutdown: Shutdown,
+    store: Path | None = None,
     beside: Beside | None = None,
 ) -> None:
     """Run the daemon until `shutdown` returns.
 
-    `beside` runs as long as the keepers do: the demo's screen. Raises AlreadyRunning and
-    Unusable before anything is started.
+    Sessions are kept in the folder `store`, which is the socket's if none is given. `beside`
+    runs as long as the keepers do: the demo's screen. Raises AlreadyRunning and Unusable before
+    anything is started.
     """
     harden(environ)
     with ExitStack() as stack:
@@ -51,7 +54,7 @@ async def main(
             stack.enter_context(Lock(state / "lock"))
             claim = stack.enter_context(Claim(socket_path))
             keepers = {
-                name: keeper_of(account, state, environ, SYSTEM)
+                name: keeper_of(account, state, store or socket_path.parent, environ, SYSTEM)
                 for name, account in config.accounts.items()
             }
         except OSError as error:
@@ -67,6 +70,7 @@ async def main(
                 admit=only(os.getuid()),
                 max_connections=config.server.max_connections,
             ),
+            clock=SYSTEM,
             grace=config.server.grace,
             shutdown=shutdown,
             beside=beside,
@@ -81,6 +85,7 @@ async def serve(
     listener: trio.abc.Listener[trio.SocketStream],
     server: Server,
     *,
+    clock: Clock,
     grace: float,
     shutdown: Shutdown,
     beside: Beside | None = None,
@@ -95,6 +100,7 @@ async def serve(
     async with trio.open_nursery() as keeping:
         for keeper in keepers.values():
             keeping.start_soon(keeper.run)
+        keeping.start_soon(tick, clock, partial(_look, keepers))
         if beside is not None:
             keeping.start_soon(beside, keepers)
         async with trio.open_nursery() as connections:
@@ -118,6 +124,11 @@ async def serve(
         keeping.cancel_scope.cancel(reason="drained")
 
 
+def _look(keepers: Mapping[str, Keeper]) -> None:
+    for keeper in keepers.values():
+        keeper.look()
+
+
 async def wait_for_stop(seconds: float = math.inf, *, hup_stops: bool = False) -> None:
     """Return at SIGTERM or SIGINT, or when the seconds are over. A second signal kills."""
     with (
@@ -132,12 +143,23 @@ async def wait_for_stop(seconds: float = math.inf, *, hup_stops: bool = False) -
             return
 
 
-def keeper_of(account: Account, state: Path, environ: Mapping[str, str], clock: Clock) -> Keeper:
-    """An account's keeper over its ledger, which is under the caller's lock. Raises OSError."""
+def keeper_of(
+    account: Account, state: Path, folder: Path, environ: Mapping[str, str], clock: Clock
+) -> Keeper:
+    """An account's keeper, over its ledger in `state` and its kept session in `folder`.
+
+    Both are under the caller's lock. Blocks for the disk. Raises OSError.
+    """
+    store = FileStore(folder / f"{account.name}.session", boot_id())
+    kept = store.load()
+    if store.oddity:
+        log.warning("store", account=account.name, why=store.oddity)
     return Keeper(
         account,
         Board(account.name, clock),
         _ledger(state, account.name, clock),
+        store,
+        kept=kept,
         clock=clock,
         connect=partial(
             connected,

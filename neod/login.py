@@ -5,16 +5,20 @@ not tried again here either.
 """
 
 import getpass
+import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import trio
 
-from neoctl.wire import exit_status
+from neoctl.wire import distrust, exit_status
 from neod import daemon
-from neod.account.keeper import Asked, Keeper
+from neod.account.history import Word
+from neod.account.keeper import Keeper
 from neod.account.session import Session
+from neod.account.wishes import Asked
 from neod.clock import SYSTEM
 from neod.config import Config
 from neod.ipc.api import Wanted, check
@@ -24,9 +28,13 @@ from neod.paths import make_private
 from neod.process import harden
 from neod.secrets import Secret
 
+WORD = Word("login")
 
-async def log_in(config: Config, name: str, environ: Mapping[str, str], state: Path) -> int:
-    """Log in once; returns the exit status.
+
+async def log_in(
+    config: Config, name: str, environ: Mapping[str, str], state: Path, socket: Path
+) -> int:
+    """Log in once, and keep the session beside the socket; returns the exit status.
 
     Raises AlreadyRunning beside a daemon, and Unusable where there is no such account.
     """
@@ -37,8 +45,11 @@ async def log_in(config: Config, name: str, environ: Mapping[str, str], state: P
     harden(environ)
     try:
         make_private(state)
+        with suppress(FileNotFoundError):  # then it is made, when there is something to keep
+            if why := distrust(os.fspath(socket), os.getuid()):
+                raise Unusable(f"the socket's folder cannot be trusted: {why}")
         with Lock(state / "lock"):
-            keeper = daemon.keeper_of(account, state, environ, SYSTEM)
+            keeper = daemon.keeper_of(account, state, socket.parent, environ, SYSTEM)
             return await _with(keeper)
     except AlreadyRunning as error:
         raise AlreadyRunning(error.pid, state, "have it log in instead: neoctl renew") from None
@@ -50,11 +61,11 @@ async def _with(keeper: Keeper) -> int:
     status = 1
     async with trio.open_nursery() as nursery:
         nursery.start_soon(keeper.run)
-        asked = await keeper.renew()
+        asked = await keeper.renew(WORD)
         while keeper.waits_for_otp and not asked.failed:
             # Here the code is typed, so the hint to neoctl that others get is left out.
             code = await trio.to_thread.run_sync(_prompt, abandon_on_cancel=True)
-            asked = await keeper.give_otp(code) or asked
+            asked = await keeper.give_otp(code, WORD) or asked
         status = _show(keeper, asked)
         nursery.cancel_scope.cancel(reason="one login is all")
     return status

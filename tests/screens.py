@@ -132,7 +132,13 @@ def _read(master: int, prompt: str | None) -> str:
 def environment(home: Path) -> dict[str, str]:
     """A user with nothing but a home, whose terminal can show UTF-8."""
     path = f"{home / 'bin'}:{os.environ['PATH']}"
-    return {"HOME": os.fspath(home), "PATH": path, "LANG": "C.UTF-8", "TERM": "xterm"}
+    return {
+        "HOME": os.fspath(home),
+        "XDG_RUNTIME_DIR": os.fspath(home / "run"),
+        "PATH": path,
+        "LANG": "C.UTF-8",
+        "TERM": "xterm",
+    }
 
 
 def shown(screen: Screen) -> str:

@@ -29,6 +29,7 @@ from neod.sandbox.broker import Settings
 from neod.secrets import Secret
 from tests.fakes.clock import START, FrozenClock, VirtualClock
 from tests.fakes.ledger import MemoryLedger
+from tests.fakes.store import MemoryStore
 from tests.fakes.world import World, account
 
 HOUR = 3600.0
@@ -70,6 +71,7 @@ class Desk:
             msgspec.structs.replace(account(), name=name),
             self.boards[name],
             MemoryLedger(),
+            MemoryStore(),
             clock=self.clock,
             connect=no_login,
             environ={},

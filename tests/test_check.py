@@ -12,7 +12,7 @@ import pytest
 
 from neod import config
 from neod.account.policy import Rules
-from neod.check import Finding, describe, judge, line, masked, secret_lines, span, tilde, twins
+from neod.check import Finding, describe, judge, line, masked, secret_lines, tilde, twins
 from neod.config import Account, Config
 from neod.secrets import Secret, Source
 from tests.fakes.process import Home
@@ -103,11 +103,42 @@ def test_one_limit_of_logins_alone_is_told_alone() -> None:
     assert told["logins"] == "at most 9 in a day"
 
 
+def test_an_account_that_keeps_to_hours_says_which() -> None:
+    told = list(
+        describe(
+            account(
+                """
+                [account.main.renewal]
+                hours = ["Mon-Fri 08:30-15:45", "sat 09:15-12:30"]
+                holidays = ["2026-12-25", 2026-01-26, "2026-01-26"]
+                lead = 600
+                ready_by = "08:45"
+                """
+            )
+        )
+    )
+
+    assert told[-3:] == [
+        ("hours", "Mon-Fri 08:30-15:45, Sat 09:15-12:30, opens 10 min before"),
+        ("holidays", "2, from 2026-01-26 to 2026-12-25"),
+        ("ready by", "08:45 IST"),
+    ]
+
+
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(0.0, "0 s"), (0.5, "0.5 s"), (60.0, "1 min"), (7200.0, "2 h")]
+    ("more", "labels"),
+    [
+        ("", set()),
+        ('ready_by = "08:45"', {"ready by"}),
+        ('hours = ["Mon 08:30-15:45"]', {"hours"}),
+        ('hours = ["Mon 08:30-15:45"]\nholidays = []', {"hours"}),
+        ('hours = ["Mon 08:30-15:45"]\nholidays = [2026-01-26]', {"hours", "holidays"}),
+    ],
 )
-def test_a_span_is_told_in_the_largest_unit_that_fits(seconds: float, said: str) -> None:
-    assert span(seconds) == said
+def test_of_hours_only_what_there_is_is_told(more: str, labels: set[str]) -> None:
+    told = dict(describe(account(f"[account.main.renewal]\n{more}\n")))
+    assert told.keys() & {"hours", "holidays", "ready by"} == labels
+    assert told.get("holidays", "2026-01-26") == "2026-01-26"
 
 
 def test_a_totp_secret_has_to_make_codes() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,15 @@ from hypothesis import strategies as st
 
 from neod import config
 from neod.account.edge import daily
+from neod.account.hours import Hours, parse_window
 from neod.account.policy import Rules
 from neod.config import Account, Config, ConfigError
 from neod.kotak.endpoints import ENVIRONMENTS
 from neod.secrets import Secret, Source
 
 FOLDER = Path("/nowhere/neod")
+MON_FRI = "Mon-Fri 08:30-15:45"
+MONDAYS_OF_1970 = [date(1970, 1, 5) + timedelta(weeks=n) for n in range(60)]
 LOOPBACK = "http://127.0.0.1:8080/"
 CANARY = "c4nary-s3cret"
 FAULTLESS: dict[str, object] = {
@@ -236,6 +240,52 @@ def test_an_edge_is_learnt_or_none_or_a_time_of_day(value: str, edge: object) ->
     assert accepted(renewal={"edge": value}).rules.edge == edge
 
 
+def test_hours_are_read_with_what_belongs_to_them(write: Write) -> None:
+    path = write(
+        """
+        [account.main]
+        mobile = "9999996708"
+        password = { file = "password" }
+        access_token = { credential = "token" }
+
+        [account.main.renewal]
+        hours = ["Mon-Fri 08:30-15:45", "sat 09:15-12:30"]
+        holidays = ["2026-01-26", 2026-12-25, "2026-12-25"]
+        lead = "10min"
+        ready_by = "08:45"
+        """
+    )
+    assert config.load(path).accounts["main"].rules == Rules(
+        hours=Hours(
+            windows=(parse_window("Mon-Fri 08:30-15:45"), parse_window("Sat 09:15-12:30")),
+            holidays=frozenset({date(2026, 1, 26), date(2026, 12, 25)}),
+            lead=600.0,
+            ready_by=31_500.0,
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    "renewal",
+    [
+        {"ready_by": "00:00"},
+        {"ready_by": "00:00", "edge": "23:59"},
+        {"hours": [MON_FRI], "holidays": []},
+        {"hours": [MON_FRI, MON_FRI], "lead": 0},
+        {"hours": [MON_FRI], "lead": "23h"},
+        {"hours": [MON_FRI], "lead": "10min", "ready_by": "08:21"},
+        {"hours": [MON_FRI], "ready_by": "15:44"},
+        {"hours": [MON_FRI, "Sat 10:00-12:00"], "ready_by": "08:45"},
+        {"hours": ["Tue 00:05-06:00"], "lead": "10min", "ready_by": "23:58"},
+        {"hours": ["Mon 08:30-15:45"], "ready_by": "08:45", "holidays": MONDAYS_OF_1970},
+        {"logins_per_10min": 3, "logins_per_day": 3},
+        {"logins_per_day": 1},
+    ],
+)
+def test_what_does_not_contradict_each_other_is_accepted(renewal: dict[str, object]) -> None:
+    accepted(renewal=renewal)
+
+
 @pytest.mark.parametrize(
     ("value", "place", "name"),
     [
@@ -419,10 +469,6 @@ def test_a_sandbox_has_no_budget_unless_one_is_given() -> None:
         # what only a later version can do
         ({"hooks": {"on_event": ["x"]}}, "hooks", "running hooks is not part of this version"),
         (TOTP | {"hooks": {}}, "hooks", "running hooks is not part of this version"),
-        ({"renewal": {"holidays": []}}, "renewal.holidays", "keeping to hours is not part of"),
-        ({"renewal": {"lead": "10min"}}, "renewal.lead", "keeping to hours is not part of"),
-        ({"renewal": {"hours": ["Mon-Fri"]}}, "renewal.hours", "keeping to hours is not part of"),
-        ({"renewal": {"ready_by": "08:45"}}, "renewal.ready_by", "keeping to hours is not part"),
         # the budget
         ({"renewal": {"logins_per_10min": 5}}, "renewal.logins_per_10min", "at most 4 unless"),
         ({"renewal": {"logins_per_day": 25}}, "renewal.logins_per_day", "found 25"),
@@ -507,6 +553,79 @@ def test_the_budget_can_be_larger_only_if_every_endpoint_is_on_loopback(elsewher
     assert accepted(endpoints=endpoints, renewal=renewal).rules.logins_per_10min == 1000
     [mistake] = refused(endpoints=endpoints | {elsewhere: "https://a.example/"}, renewal=renewal)
     assert "unless every endpoint is on loopback" in mistake
+
+
+@pytest.mark.parametrize(
+    ("renewal", "key", "words"),
+    [
+        # types and shapes
+        ({"hours": MON_FRI}, "hours", f'an array such as ["{MON_FRI}"], found "{MON_FRI}"'),
+        ({"hours": {"Mon": "08:30"}}, "hours", "expected an array such as"),
+        ({"hours": [MON_FRI, "Sat"]}, "hours[1]", 'days and times in India such as "Mon-Fri 0'),
+        ({"hours": [MON_FRI, "Sat"]}, "hours[1]", 'found "Sat"'),
+        ({"hours": [MON_FRI, "Sut 09:00-10:00"]}, "hours[1]", "expected days such as"),
+        ({"hours": ["Mon 9:00-10:00"]}, "hours[0]", "expected a time of day in India"),
+        ({"hours": ["Mon 22:00-02:00"]}, "hours[0]", "expected an end after the start"),
+        ({"hours": [[MON_FRI]]}, "hours[0]", "found an array"),
+        ({"hours": [5]}, "hours[0]", "found 5"),
+        ({"holidays": "2026-01-26"}, "holidays", 'such as ["2026-01-26"], found "2026-01-26"'),
+        ({"holidays": date(2026, 1, 26)}, "holidays", "found a date"),
+        ({"holidays": ["2026-01-26", "26 Jan"]}, "holidays[1]", 'a day such as "2026-01-26", fou'),
+        ({"holidays": ["2026-02-30"]}, "holidays[0]", 'found "2026-02-30"'),
+        ({"holidays": [datetime(2026, 1, 26)]}, "holidays[0]", "found a date with a time"),  # noqa: DTZ001 - TOML has such
+        ({"lead": "1d"}, "lead", 'expected less than 24 h, found "1d"'),
+        ({"lead": 86_400}, "lead", "expected less than 24 h, found 86400"),
+        ({"lead": "ten"}, "lead", "expected seconds, or a duration"),
+        ({"ready_by": "8:45"}, "ready_by", 'expected a time of day in India such as "08:45"'),
+        ({"ready_by": "24:00"}, "ready_by", 'found "24:00"'),
+        ({"ready_by": time(8, 45)}, "ready_by", "found a time"),
+        # contradictions
+        ({"hours": []}, "hours", "an empty array; leave it out"),
+        ({"hours": None, "lead": 0}, "lead", "of no use without hours"),
+        ({"hours": None, "holidays": []}, "holidays", "of no use without hours"),
+        ({"ready_by": "08:00"}, "ready_by", f"and before the end of the hours ({MON_FRI}), found"),
+        ({"ready_by": "08:30"}, "ready_by", "after the opening and before the end of the hours"),
+        ({"ready_by": "15:45"}, "ready_by", 'found "15:45"'),
+        ({"ready_by": "08:20", "lead": "10min"}, "ready_by", "opens 10 min before), found"),
+        ({"ready_by": "09:00", "edge": "09:00"}, "ready_by", "another time than the edge"),
+        ({"logins_per_10min": 3, "logins_per_day": 2}, "logins_per_10min", "which is 2, found 3"),
+    ],
+)
+def test_a_mistake_in_the_hours_names_its_key_or_its_item(
+    renewal: dict[str, object], key: str, words: str
+) -> None:
+    given = {name: of for name, of in ({"hours": [MON_FRI]} | renewal).items() if of is not None}
+    [mistake] = refused(renewal=given)
+    assert mistake.startswith(f"account.main.renewal.{key}: ")
+    assert words in mistake
+
+
+def test_what_is_wrong_by_itself_is_not_held_against_other_keys() -> None:
+    def keys(**renewal: object) -> list[str]:
+        told = (mistake.partition(": ")[0] for mistake in refused(renewal=renewal))
+        return [key.removeprefix("account.main.renewal.") for key in told]
+
+    assert keys(hours="Mon", holidays=[], lead=5, ready_by="08:45") == ["hours"]
+    assert keys(hours=[MON_FRI, "x"], ready_by="07:00") == ["hours[1]"]
+    assert keys(hours=["x", "y"], holidays=["z"]) == ["hours[0]", "hours[1]", "holidays[0]"]
+    assert keys(hours=[MON_FRI], lead="x", ready_by="08:25") == ["lead"]
+    assert keys(lead=5, holidays=[], ready_by="08:45") == ["holidays", "lead"]
+    assert keys(logins_per_10min=3, logins_per_day=0) == ["logins_per_day"]
+    assert keys(logins_per_10min=30, logins_per_day=20) == ["logins_per_10min"]
+
+
+def test_the_budget_of_a_sandbox_must_not_contradict_itself_either() -> None:
+    endpoints = dict.fromkeys(("session", "api", "login"), LOOPBACK)
+    accepted(endpoints=endpoints, renewal={"logins_per_10min": 1000})
+    renewal = {"logins_per_10min": 1000, "logins_per_day": 999}
+    [mistake] = refused(endpoints=endpoints, renewal=renewal)
+    assert "at most logins_per_day, which is 999, found 1000" in mistake
+
+
+@pytest.mark.parametrize("key", ["hours", "holidays", "lead", "ready_by", "logins_per_day"])
+def test_a_key_of_renewal_in_the_account_is_told_where_it_belongs(key: str) -> None:
+    [mistake] = refused(**{key: [MON_FRI]})
+    assert f"account.main.{key}: unknown key; it belongs into [account.main.renewal]" in mistake
 
 
 def test_all_mistakes_are_told_at_once_each_with_its_key(write: Write) -> None:
@@ -748,7 +867,8 @@ def test_a_secret_never_shows_in_a_syntax_error(write: Write, line: str) -> None
 KEYS = [
     *("flow", "environment", "mobile", "pan", "user_id", "password", "access_token", "proxy"),
     *("consumer_key", "consumer_secret", "second_factor", "source_address", "mpin", "zzzz"),
-    *("ucc", "totp_secret", "hooks", "hours", "keyring", "command"),
+    *("ucc", "totp_secret", "hooks", "keyring", "command"),
+    *("hours", "holidays", "lead", "ready_by"),
     *("session", "api", "login", "margin", "edge", "logins_per_day", "grace", "max_connections"),
     *("file", "env", "credential", "main", "account", "server", "endpoints", "renewal"),
 ]
@@ -757,7 +877,11 @@ ANYTHING = st.recursive(
     | st.integers()
     | st.floats()
     | st.text(st.characters(codec="utf-8"))
-    | st.sampled_from(["password", "totp", "none", "mpin", "otp", "9999996708", "neod/x"]),
+    | st.sampled_from(["password", "totp", "none", "mpin", "otp", "9999996708", "neod/x"])
+    | st.sampled_from([MON_FRI, "2026-01-26", "08:45", "10min"])
+    | st.dates()
+    | st.datetimes()
+    | st.times(),
     lambda inner: (
         st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4)
     ),

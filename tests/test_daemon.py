@@ -11,6 +11,7 @@ from trio.testing import MockClock
 from neod import daemon
 from neod.ipc.api import Api
 from neod.ipc.server import Server
+from tests.fakes.clock import VirtualClock
 from tests.fakes.kotak import Hang, Refuse
 from tests.fakes.streams import MemoryListener
 from tests.fakes.world import World
@@ -33,6 +34,7 @@ class Running:
             keepers,
             self.listener,  # type: ignore[arg-type]
             Server(Api(keepers, 0).respond),
+            clock=VirtualClock().clock,
             grace=self.grace,
             shutdown=self.stop.wait,
             ready=lambda: self.said.append("ready"),

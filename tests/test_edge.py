@@ -114,9 +114,10 @@ def test_a_session_whose_renewal_taught_the_edge_is_never_renewed_before_it(
     begin: float, life: float, later: float, gain: float
 ) -> None:
     old = begin, begin + life
-    new = min(begin + later, old[1]), old[1] + min(gain, slack(life))
+    enough = slack(old[1] - old[0])  # not of `life`, which is not what floats make of it
+    new = min(begin + later, old[1]), old[1] + min(gain, enough)
     edge = learn(None, old, new)
 
     assert edge is None or ends_there(edge, *new)
-    if new[0] - old[0] > slack(life):
+    if new[0] - old[0] > enough:
         assert edge is not None

@@ -15,7 +15,7 @@ from neod.sandbox.broker import Credentials, Settings, make_token
 from neod.secrets import Secret
 from tests.fakes.clock import START
 from tests.fakes.kotak import Canned, Cut, Seen
-from tests.fakes.world import World
+from tests.fakes.world import SOMEBODY, World
 
 HOUR = 3600.0
 WHO = Credentials()
@@ -119,9 +119,9 @@ async def test_otp_needs_a_person_to_ask_and_a_person_to_answer(autojump_clock: 
         await trio.sleep(HOUR)
         assert world.state == "otp_needed"
         assert world.kotak.seen == []
-        assert await world.keeper.give_otp(Secret("1234")) is None
+        assert await world.keeper.give_otp(Secret("1234"), SOMEBODY) is None
 
-        asked = await world.keeper.renew()
+        asked = await world.keeper.renew(SOMEBODY)
         assert not asked.failed
         assert "neoctl otp" in asked.detail
         assert world.kotak.broker.otps_sent == 1
@@ -130,7 +130,7 @@ async def test_otp_needs_a_person_to_ask_and_a_person_to_answer(autojump_clock: 
 
         code = world.kotak.broker.otp
         assert code
-        told = await world.keeper.give_otp(Secret(code))
+        told = await world.keeper.give_otp(Secret(code), SOMEBODY)
         assert told
         assert not told.failed
         held = world.board.valid()
@@ -147,11 +147,11 @@ async def test_an_otp_that_is_not_given_ends_the_login_after_five_minutes(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.keeper.run)
         await trio.sleep(1)
-        await world.keeper.renew()
+        await world.keeper.renew(SOMEBODY)
         await trio.sleep(301)
         assert world.board.standing.last_failure
         assert world.board.standing.last_failure.kind == "otp_needed"
-        assert await world.keeper.give_otp(Secret("1234")) is None
+        assert await world.keeper.give_otp(Secret("1234"), SOMEBODY) is None
         await trio.sleep(HOUR)
         assert world.kotak.broker.otps_sent == 1
         assert world.state == "otp_needed"
@@ -163,9 +163,9 @@ async def test_a_wrong_otp_is_told_to_who_typed_it(autojump_clock: MockClock) ->
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.keeper.run)
         await trio.sleep(1)
-        await world.keeper.renew()
+        await world.keeper.renew(SOMEBODY)
         wrong = "0000" if world.kotak.broker.otp != "0000" else "0001"
-        told = await world.keeper.give_otp(Secret(wrong))
+        told = await world.keeper.give_otp(Secret(wrong), SOMEBODY)
         assert told
         assert told.failed
         assert world.kotak.broker.refusals == 1
@@ -182,10 +182,10 @@ async def test_p4_a_hundred_wishes_are_served_by_the_login_that_is_under_way(
         await trio.sleep(1)
         async with trio.open_nursery() as persons:
             for _ in range(100):
-                persons.start_soon(world.keeper.renew)
+                persons.start_soon(world.keeper.renew, SOMEBODY)
         assert len(world.kotak.logins) == 1
 
-        asked = await world.keeper.renew()
+        asked = await world.keeper.renew(SOMEBODY)
         assert not asked.failed
         assert len(world.kotak.logins) == 2
         nursery.cancel_scope.cancel()
@@ -198,7 +198,7 @@ async def test_a_wish_that_the_ledger_forbids_is_refused_with_the_reason(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.keeper.run)
         await trio.sleep(10)
-        asked = await world.keeper.renew()
+        asked = await world.keeper.renew(SOMEBODY)
         assert asked.failed
         assert "refused once" in asked.detail
         assert len(world.kotak.logins) == 1

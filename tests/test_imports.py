@@ -178,7 +178,10 @@ DOORS = {
 PURE = {
     "neod/account/edge.py": "a function of times",
     "neod/account/history.py": "a fold over lines",
+    "neod/account/hours.py": "a function of now",
+    "neod/account/logbook.py": "a fold over lines",
     "neod/account/policy.py": "a function of now",
+    "neod/account/rejection.py": "a function of now",
     "neod/account/snapshot.py": "a function of a reply",
     "neod/account/token.py": "a function of a string",
     "neod/account/totp.py": "a function of now",

@@ -37,7 +37,7 @@ from tests.test_history import LINES, fold
 CLOCK = FrozenClock().clock
 HEADER = b'{"ledger":1,"account":"main","salt":"0123456789abcdef"}\n'
 STAMP: Stamp = {"at": START, "time": rfc3339(START)}
-LATER = b'{"event":"paused","at":1,"time":"","until":{"of":[1,2]}}\n'
+LATER = b'{"event":"mothballed","at":1,"time":"","until":{"of":[1,2]}}\n'
 
 
 def attempt(number: int = 1) -> Attempt:

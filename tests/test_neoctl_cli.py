@@ -458,11 +458,9 @@ def test_every_verb_of_the_design_is_known() -> None:
     "line",
     [
         *sorted(cli.LATER),
-        "reject 7",
         "exec -- curl https://example.org",
         "exec env",
         "watch --after 3",
-        "logins --limit=5",
     ],
 )
 def test_a_verb_of_a_later_version_is_refused_as_such(

@@ -87,7 +87,7 @@ def test_a_killed_neod_leaves_nothing_that_stops_the_next(home: Home, sandbox: S
     assert home.socket.exists()
 
     with Neod(home) as neod:
-        assert home.neoctl("get", "generation", "--wait", "10").stdout == "2\n"
+        assert home.neoctl("get", "generation", "--wait", "10").stdout == "1\n"
         assert neod.stop(signal.SIGINT)[0] == 0
 
 

@@ -34,7 +34,7 @@ KNOWN: list[tuple[str, Reply, Kind]] = [
     ("429", reply(429, {}), "rate_limited"),
     ("500", reply(500, {}), "unavailable"),
     ("503", reply(503, {}), "unavailable"),
-    ("504", reply(504, {}), "unavailable"),
+    ("504", reply(504, {}), "unanswered"),
     # Shapes that were seen.
     ("consumer", reply(401, {"error": "invalid_client", "error_description": "…"}), "rejected"),
     ("totp wrong", reply(200, {"error": [{"code": "10506", "message": "…"}]}), "rejected"),
@@ -196,7 +196,7 @@ def test_any_reply_is_a_session_or_a_failure(status: int, body: bytes) -> None:
             read(Reply(status, {}, body), step)
         except LoginFailed as failure:
             assert failure.kind in {
-                "rejected", "rate_limited", "unavailable", "unintelligible"
+                "rejected", "rate_limited", "unavailable", "unanswered", "unintelligible"
             }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import trio
 
 from neod import log
 from neod.account import totp
-from neod.account.history import Attempt, Line, Outcome, Stamp
+from neod.account.history import Attempt, Line, Outcome, Stamp, Word
 from neod.account.ledger import Ledger
 from neod.clock import Clock, rfc3339
 from neod.kotak.client import Send
@@ -42,6 +42,7 @@ class Dialogue(msgspec.Struct, kw_only=True):
     send: Send
     secrets: str  # their fingerprint
     why: str
+    word: Word | None
     endpoints: Endpoints
     totp_secret: Secret | None
     ask_for_otp: Callable[[], Awaitable[Secret]]
@@ -88,6 +89,7 @@ class Dialogue(msgspec.Struct, kw_only=True):
             secrets=self.secrets,
             why=self.why,
             totp_step=self.totp_step,
+            word=self.word,
             **stamp(self.clock),
         )
         self.totp_step = 0

@@ -15,7 +15,10 @@ Step = Literal["bearer", "first_factor", "login"]
 Result = Literal[
     "accepted", "rejected", "rate_limited", "unavailable", "unanswered", "unintelligible"
 ]
+Verdict = Literal["dead", "unclear", "alive", "put_off"]
 KEPT = 8  # sets of secrets whose refusals and doubts are remembered
+PEACE = 3600.0  # seconds without a reject after which those before it count no more
+TEN_MINUTES = 600.0  # seconds
 ANY_SECRETS = "*"  # stands for all secrets, where it is not known which were refused
 
 
@@ -24,6 +27,14 @@ class Stamp(TypedDict):
 
     at: float
     time: str
+
+
+class Word(msgspec.Struct, frozen=True, omit_defaults=True):
+    """On whose word something is done: what was asked for, and by which process."""
+
+    verb: str  # renew, otp, reject, unblock, pause, resume; login is `neod login`
+    pid: int | None = None  # None: not told
+    executable: str | None = None
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", omit_defaults=True):
@@ -41,6 +52,7 @@ class Attempt(Entry, frozen=True, kw_only=True, tag="attempt"):
     secrets: str  # the fingerprint of the secrets that are tried
     why: str
     totp_step: int = 0  # which code is sent: the number of its 30 seconds since the epoch
+    word: Word | None = None  # None: neod's own
 
 
 class Outcome(Entry, frozen=True, kw_only=True, tag="outcome"):
@@ -57,6 +69,7 @@ class Published(Entry, frozen=True, kw_only=True, tag="published"):
 
     generation: int
     expires_at: int
+    bearer: bool = False  # only its bearer is new
 
 
 class EdgeKnown(Entry, frozen=True, kw_only=True, tag="edge"):
@@ -67,6 +80,31 @@ class EdgeKnown(Entry, frozen=True, kw_only=True, tag="edge"):
 
 class Unblocked(Entry, frozen=True, kw_only=True, tag="unblocked"):
     """A person allowed one more attempt."""
+
+    word: Word | None = None
+
+
+class Paused(Entry, frozen=True, kw_only=True, tag="paused"):
+    """A person wants no login by itself."""
+
+    word: Word | None = None
+
+
+class Resumed(Entry, frozen=True, kw_only=True, tag="resumed"):
+    """A person wants logins again."""
+
+    word: Word | None = None
+
+
+class Rejected(Entry, frozen=True, kw_only=True, tag="rejected"):
+    """A bot said that the broker refused this generation."""
+
+    generation: int
+    # What the broker said when it was asked by another way: dead, alive, or nothing clear. A
+    # reject that came too soon after another is put off, and says only that there was one.
+    verdict: Verdict
+    detail: str = ""  # what the evidence means
+    word: Word | None = None
 
 
 class Suspect(msgspec.Struct, frozen=True):
@@ -90,8 +128,14 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     suspects: tuple[Suspect, ...] = ()
     pardoned: bool = False  # a person allowed one more attempt
     logins: tuple[float, ...] = ()  # when logins were accepted or refused, within a day
+    halves: tuple[float, ...] = ()  # when first factors were accepted that led to nothing yet
     edge: Edge | None = None
     totp_step: int = 0  # the last code that was sent
+    paused: bool = False
+    rejected: Rejected | None = None  # speaks of the session that is there
+    contests: int = 0  # sessions that came from a reject, with less than an hour between rejects
+    contested: bool = False  # the session that is there is one of them
+    rejected_at: float = 0.0  # the last reject
 
     def suspect(self, secrets: str) -> Suspect:
         """What befell these secrets: nothing, if they are not remembered."""
@@ -105,7 +149,7 @@ class Carried(Entry, frozen=True, kw_only=True, tag="carried"):
     history: History
 
 
-Line = Attempt | Outcome | Published | EdgeKnown | Unblocked | Carried
+Line = Attempt | Outcome | Published | EdgeKnown | Unblocked | Paused | Resumed | Rejected | Carried
 
 
 def advance(history: History, line: Line) -> History:
@@ -114,11 +158,15 @@ def advance(history: History, line: Line) -> History:
         case Carried():
             return line.history
         case Published():
-            return msgspec.structs.replace(history, generation=line.generation)
+            return _publish(history, line)
         case EdgeKnown():
             return msgspec.structs.replace(history, edge=line.edge)
         case Unblocked():
             return msgspec.structs.replace(history, pardoned=True)
+        case Paused() | Resumed():
+            return msgspec.structs.replace(history, paused=isinstance(line, Paused))
+        case Rejected():
+            return _reject(history, line)
         case Attempt():
             return msgspec.structs.replace(
                 settle(history),
@@ -129,9 +177,8 @@ def advance(history: History, line: Line) -> History:
             )
         case Outcome():
             attempt = history.pending
-            if attempt is None or attempt.id != line.id:
-                return history
-            return _end(history, attempt, line)
+            ends = attempt is not None and attempt.id == line.id
+            return _end(history, attempt, line) if attempt and ends else history
 
 
 def settle(history: History) -> History:
@@ -142,6 +189,32 @@ def settle(history: History) -> History:
     return _end(history, lost, Outcome(at=lost.at, time=lost.time, id=lost.id, result="unanswered"))
 
 
+def _publish(history: History, line: Published) -> History:
+    before = history.rejected
+    if line.bearer:  # the token is the one that was rejected, if one was
+        after = before and msgspec.structs.replace(before, generation=line.generation)
+        return msgspec.structs.replace(history, generation=line.generation, rejected=after)
+    return msgspec.structs.replace(
+        history,
+        generation=line.generation,
+        rejected=None,
+        contested=before is not None,
+        contests=history.contests + (before is not None),
+    )
+
+
+def _reject(history: History, line: Rejected) -> History:
+    quiet = line.at - history.rejected_at >= PEACE
+    stands = {"put_off": history.rejected, "alive": None}.get(line.verdict, line)
+    return msgspec.structs.replace(
+        history,
+        rejected_at=line.at,
+        rejected=stands,
+        contests=0 if quiet else history.contests,
+        contested=history.contested and not quiet,
+    )
+
+
 def _end(history: History, attempt: Attempt, outcome: Outcome) -> History:
     is_login = attempt.step != "bearer"
     # A first factor that was accepted proves nothing of the second.
@@ -150,7 +223,12 @@ def _end(history: History, attempt: Attempt, outcome: Outcome) -> History:
     history = msgspec.structs.replace(history, pending=None)
     if (is_last and result == "accepted") or (is_login and result == "rejected"):
         recent = tuple(at for at in history.logins if outcome.at - DAY < at)
-        history = msgspec.structs.replace(history, logins=(*recent, outcome.at))
+        # With its second factor known, what was half a login is a whole one.
+        halves = history.halves[:-1] if is_last else history.halves
+        history = msgspec.structs.replace(history, logins=(*recent, outcome.at), halves=halves)
+    if attempt.step == "first_factor" and result == "accepted":
+        recent = tuple(at for at in history.halves if outcome.at - TEN_MINUTES < at)
+        history = msgspec.structs.replace(history, halves=(*recent, outcome.at))
     if result == "accepted" and is_last:
         return msgspec.structs.replace(history, proven=attempt.secrets, suspects=())
     before = history.suspect(attempt.secrets)

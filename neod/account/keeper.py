@@ -12,43 +12,43 @@ import msgspec
 import trio
 
 from neod import log
-from neod.account import policy
+from neod.account import policy, rejection
 from neod.account.credentials import Credentials, credentials, read_all, to_fingerprint
 from neod.account.dialogue import Dialogue, LedgerFull, record, stamp
-from neod.account.edge import DAY, gained_nothing, learn
-from neod.account.history import EdgeKnown, Outcome, Published, Unblocked
+from neod.account.edge import DAY, learn
+from neod.account.history import (
+    TEN_MINUTES,
+    EdgeKnown,
+    Outcome,
+    Paused,
+    Published,
+    Rejected,
+    Resumed,
+    Unblocked,
+    Verdict,
+    Word,
+)
+from neod.account.hours import ready_by_next
 from neod.account.ledger import Ledger
+from neod.account.login import log_in, renew_bearer, span
+from neod.account.rejection import Answer
 from neod.account.session import Board, Failure, Held, Standing
-from neod.account.snapshot import from_login, with_bearer
+from neod.account.store import Kept, Store, login_of, unusable
+from neod.account.wishes import Asked, NotUnblocked, OtpWanted, Rejecting
 from neod.clock import Clock, wait_until
 from neod.config import Account
 from neod.kotak.client import Send
-from neod.kotak.flows import Consumer, Totp, bearer_flow, password_flow, totp_flow
-from neod.kotak.replies import LoginFailed
+from neod.kotak.flows import Totp, proof_of_life
+from neod.kotak.replies import Evidence, LoginFailed, says_alive
 from neod.secrets import Secret, SecretUnavailable
 
 LOGIN_TIME = 60.0  # seconds for a login, whatever the number of its requests
 OTP_TIME = 300.0  # seconds that a person has to type an OTP
+SECRETS_SOON = 2.0  # seconds that a kept session waits for the secrets that it was got with
+READY_BY_LATE = 300.0  # seconds after it that it is still told that there was no session
+ALIVE_FOR = 10.0  # seconds that a proof of life is good for
+SAID_AGAIN = 300.0  # seconds after which one more reject that leads to nothing is written down
 Connect = Callable[[], AbstractAsyncContextManager[Send]]
-
-
-class NotUnblocked(Exception):  # noqa: N818
-    """`unblock` was refused; str() says why."""
-
-
-class Asked(msgspec.Struct):
-    """A person's wish for a login: `ended` is set when there is something to tell."""
-
-    ended: trio.Event
-    detail: str = ""
-    failed: bool = False
-
-
-class OtpWanted(msgspec.Struct):
-    """A login that waits for an OTP, which is `given` with the code."""
-
-    given: trio.Event
-    code: Secret | None = None
 
 
 class Keeper:
@@ -59,19 +59,23 @@ class Keeper:
         account: Account,
         board: Board,
         ledger: Ledger,
+        store: Store,
         *,
         clock: Clock,
         connect: Connect,
         environ: Mapping[str, str],
         draw: Callable[[], float],
+        kept: Kept | None = None,
     ) -> None:
         self.account = account
         self.board = board
-        self._ledger = ledger
+        self.ledger = ledger
+        self._store = store
         self._clock = clock
         self._connect = connect
         self._environ = environ
         self._draw = draw
+        self._kept = kept  # the session of before a restart, until it is judged
         self._drawn = draw()  # holds still while a session lives, else it would creep
         self._secrets = ""  # their fingerprint
         self._trouble: policy.Trouble | None = None
@@ -81,39 +85,56 @@ class Keeper:
         self._news = trio.Event()
         self._asked: Asked | None = None
         self._otp: OtpWanted | None = None
+        self._rejecting: Rejecting | None = None
+        self._proven_at = -ALIVE_FOR  # CLOCK_BOOTTIME, when the broker called the session alive
+        self._bearer_rejected = 0  # the generation whose bearer was
         self._deadline = trio.CancelScope()  # of the login that is under way
         self._lapse_told = 0  # the generation whose lapse was logged
+        self._ready_by = ready_by_next(account.rules.hours, clock.wall())
 
     async def run(self) -> None:
         """Keep the session, for ever."""
-        with suppress(Exception):  # the attempt that follows meets it again, and says so
-            _, self._secrets = await self._read_secrets()
         await self._give_up_pending()
+        await self._take_up_kept()
         while True:
+            if self._rejecting:
+                await self._look_into(self._rejecting)
+            if self._asked and policy.barred(
+                self._clock.wall(), self.ledger.history, self._secrets
+            ):
+                await self._see_secrets()  # they may be others by now
             decision = self._decide()
-            self._stand(decision)
+            await self._stand(decision)
             if decision.do == "wait":
                 self._tell(decision.why, failed=True)  # who asked for a login does not get one
+                self._answer(Answer("deferred", decision.why))
                 await wait_until(self._next_look(decision), self._clock, self._news)
                 self._news = trio.Event()
             else:
                 await self._attempt(decision)
                 await self._give_up_pending()
 
-    async def renew(self) -> Asked:
+    def look(self) -> None:
+        """Judge everything afresh: the clocks may have jumped."""
+        self._news.set()
+
+    # What people and bots may wish
+
+    async def renew(self, word: Word) -> Asked:
         """Log in on a person's word; returns when that has ended, or waits for an OTP.
 
         A login that is under way serves as well as another one would.
         """
         if self._otp is not None:
-            return Asked(trio.Event(), f"{self.account.name}: {self.board.standing.why}")
-        asked = self._asked or Asked(trio.Event())
+            why = f"{self.account.name}: {self.board.standing.why}"
+            return Asked(trio.Event(), word, why)
+        asked = self._asked or Asked(trio.Event(), word)
         self._asked = asked
         self._news.set()
         await asked.ended.wait()
         return asked
 
-    async def give_otp(self, code: Secret) -> Asked | None:
+    async def give_otp(self, code: Secret, word: Word) -> Asked | None:
         """Hand the login its OTP, and wait for what comes of it; None if none waits for one."""
         wanted = self._otp
         if wanted is None:
@@ -121,44 +142,32 @@ class Keeper:
         wanted.code = code
         wanted.given.set()
         self._otp = None
-        return await self.renew()
+        return await self.renew(word)
 
     @property
     def waits_for_otp(self) -> bool:
         return self._otp is not None
 
-    def _tell(self, detail: str, *, failed: bool) -> None:
-        """Answer who asked for a login."""
-        if self._asked:
-            self._asked.detail, self._asked.failed = detail, failed
-            self._asked.ended.set()
-            self._asked = None
+    async def reject(self, generation: int, evidence: Evidence, word: Word) -> Answer | None:
+        """What comes of a bot's word that a session was refused; None if there never was one."""
+        answer = self._weigh(generation, evidence)
+        if answer or self.board.held is None:
+            return answer
+        rejecting = self._rejecting
+        if rejecting is None or rejecting.generation != generation:
+            rejecting = self._rejecting = Rejecting(trio.Event(), generation, evidence, word)
+            self._news.set()
+        await rejecting.ended.wait()
+        return rejecting.answer
 
-    async def _ask_for_otp(self) -> Secret:
-        """Wait for a person's code. Raises LoginFailed."""
-        wanted = self._otp = OtpWanted(trio.Event())
-        why = "an OTP was sent; type it within 5 minutes: neoctl otp"
-        self._stand(policy.Decision("wait", "otp_needed", why, self._clock.wall() + OTP_TIME))
-        self._tell(f"{self.account.name}: {why}", failed=False)
-        log.event("otp_needed", account=self.account.name)
-        self._deadline.relative_deadline = OTP_TIME + LOGIN_TIME
-        with trio.move_on_after(OTP_TIME):
-            await wanted.given.wait()
-        self._otp = None
-        if wanted.code is None:
-            raise LoginFailed("otp_needed", "no OTP was given within 5 minutes", "neoctl renew")
-        self._deadline.relative_deadline = LOGIN_TIME
-        self._stand(policy.Decision("login", "renewing", "an OTP was given"))
-        return wanted.code
-
-    async def unblock(self, *, force: bool = False) -> str:
+    async def unblock(self, word: Word, *, force: bool = False) -> str:
         """Allow one more attempt, on a person's word; returns what follows.
 
         Raises NotUnblocked, and OSError where the ledger cannot be written. Any number of calls
         at once allow one attempt: the ledger takes them in turn, ahead of the attempt that the
         first of them leads to.
         """
-        now, history = self._clock.wall(), self._ledger.history
+        now, history = self._clock.wall(), self.ledger.history
         if history.pending:
             return f"{self.account.name}: a login is under way; see what comes of it"
         if policy.barred(now, history, self._secrets) is None:
@@ -170,17 +179,165 @@ class Keeper:
                 "a third refusal may lock the account for a day. "
                 "Correct them first, or say --force"
             )
-        await self._ledger.append(Unblocked(**stamp(self._clock)))
+        await self.ledger.append(Unblocked(word=word, **stamp(self._clock)))
         self._trouble = None
         self._news.set()
-        return f"{self.account.name}: one more login is allowed, and is tried now"
+        when = "once neoctl resume is said" if history.paused else "and is tried now"
+        return f"{self.account.name}: one more login is allowed, {when}"
+
+    async def pause(self, word: Word) -> str:
+        """No login by itself from now on, over restarts too; returns what that means."""
+        return await self._hold(Paused(word=word, **stamp(self._clock)))
+
+    async def resume(self, word: Word) -> str:
+        """Logins by itself again; returns what follows."""
+        return await self._hold(Resumed(word=word, **stamp(self._clock)))
+
+    async def _hold(self, line: Paused | Resumed) -> str:
+        name, pauses = self.account.name, isinstance(line, Paused)
+        if self.ledger.history.paused == pauses:
+            return f"{name} is paused already" if pauses else f"{name} is not paused"
+        lost = ""
+        try:
+            await self.ledger.append(line)
+        except OSError as error:
+            lost = f"; it is not on the disk ({error.strerror}), so a restart undoes it"
+        self._news.set()
+        if not pauses:
+            return f"{name} is resumed{lost}"
+        served = "the session is served to its end" if self.board.valid() else "no session is there"
+        return f"{name} is paused: no login by itself; {served}{lost}"
+
+    def _tell(self, detail: str, *, failed: bool) -> None:
+        """Answer who asked for a login."""
+        if self._asked:
+            self._asked.detail, self._asked.failed = detail, failed
+            self._asked.ended.set()
+            self._asked = None
+
+    def _answer(self, answer: Answer) -> None:
+        """Answer who rejected a session."""
+        if self._rejecting:
+            self._rejecting.answer = answer
+            self._rejecting.ended.set()
+            self._rejecting = None
+
+    async def _ask_for_otp(self) -> Secret:
+        """Wait for a person's code. Raises LoginFailed."""
+        wanted = self._otp = OtpWanted(trio.Event())
+        why = "an OTP was sent; type it within 5 minutes: neoctl otp"
+        await self._stand(policy.Decision("wait", "otp_needed", why, self._clock.wall() + OTP_TIME))
+        self._tell(f"{self.account.name}: {why}", failed=False)
+        self._answer(Answer("deferred", why))
+        log.event("otp_needed", account=self.account.name)
+        self._deadline.relative_deadline = OTP_TIME + LOGIN_TIME
+        with trio.move_on_after(OTP_TIME):
+            await wanted.given.wait()
+        self._otp = None
+        if wanted.code is None:
+            raise LoginFailed("otp_needed", "no OTP was given within 5 minutes", "neoctl renew")
+        self._deadline.relative_deadline = LOGIN_TIME
+        await self._stand(policy.Decision("login", "renewing", "an OTP was given"))
+        return wanted.code
+
+    # A reject
+
+    def _weigh(self, generation: int, evidence: Evidence) -> Answer | None:
+        """The answer to a reject that leads to nothing."""
+        life, held = self._life(), self.board.held
+        if life is None or held is None:
+            return None
+        answer = rejection.weigh(
+            self._clock.wall(), life, generation, held.session.generation, evidence
+        )
+        if answer is None and 0 <= self._clock.boot() - self._proven_at < ALIVE_FOR:
+            return Answer("alive", "the broker was asked just now, and called the session alive")
+        return answer
+
+    async def _look_into(self, rejecting: Rejecting) -> None:
+        """See whether the session is dead. What is then to be done, policy decides."""
+        if answer := self._weigh(rejecting.generation, rejecting.evidence):
+            self._answer(answer)  # which has changed while the reject waited
+            return
+        held, life = self.board.valid(), self._life()
+        if held is None or life is None:
+            return  # it has lapsed anyway
+        if rejecting.evidence.about == "bearer" and held.bearer_renewable:
+            self._bearer_rejected = rejecting.generation
+            return
+        alive = await self._is_alive(held)
+        history = self.ledger.history
+        stands = history.rejected and history.rejected.generation == rejecting.generation
+        if alive:
+            self._proven_at = self._clock.boot()
+            if stands:
+                await self._note(rejecting, "alive")
+            self._answer(Answer("alive", "the broker was asked, and called the session alive"))
+        elif alive is None:
+            until = policy.contended_until(self._clock.wall(), life.begin, history)
+            if until and not stands:
+                if self._clock.wall() - history.rejected_at >= SAID_AGAIN:
+                    await self._note(rejecting, "put_off")
+                self._answer(Answer("deferred", policy.contended(until)))
+            elif not stands:
+                await self._note(rejecting, "unclear")
+        else:
+            await self._note(rejecting, "dead")
+            self.board.lapse()
+
+    async def _note(self, rejecting: Rejecting, verdict: Verdict) -> None:
+        line = Rejected(
+            generation=rejecting.generation,
+            verdict=verdict,
+            detail=rejecting.evidence.says,
+            word=rejecting.word,
+            **stamp(self._clock),
+        )
+        await record(self.ledger, line, self.account.name)
+        log.warning(
+            "rejected",
+            account=self.account.name,
+            generation=rejecting.generation,
+            verdict=verdict,
+            evidence=rejecting.evidence.says,
+            pid=rejecting.word.pid,
+            executable=rejecting.word.executable,
+        )
+
+    async def _is_alive(self, held: Held) -> bool | None:
+        """Ask the broker by another way than the bot's; None if that says nothing clear."""
+        session = held.session
+        request = proof_of_life(session.kind, session.base_url, session.headers)
+        if request is None:
+            return None
+        try:
+            async with self._connect() as send:
+                return says_alive(await send(request))
+        except (LoginFailed, OSError):
+            return None
+        except Exception as error:  # noqa: BLE001 - a bug here must not end other accounts
+            log.error("bug", account=self.account.name, exc_info=error)
+            return None
+
+    # What to do now
+
+    def _life(self) -> policy.Life | None:
+        life, held = self.board.life(), self.board.held
+        if life is None or held is None:
+            return None
+        rejected, generation = self.ledger.history.rejected, held.session.generation
+        return msgspec.structs.replace(
+            life,
+            rejected=rejected is not None and rejected.generation == generation,
+            bearer_rejected=self._bearer_rejected == generation,
+        )
 
     def _decide(self) -> policy.Decision:
-        life = self.board.life()  # before the time is read: what has ended by then has ended
+        life = self._life()  # before the time is read: what has ended by then has ended
         return policy.decide(
             self._clock.wall(),
             life,
-            self._ledger.history,
+            self.ledger.history,
             self._secrets,
             self._trouble,
             self.account.rules,
@@ -193,20 +350,21 @@ class Keeper:
     def _next_look(self, decision: policy.Decision) -> float | None:
         """When to look again: when something is due, or when the session lapses."""
         held = self.board.valid()
-        if held is None:
-            return decision.at
-        lapse = self._clock.wall() + held.left(self._clock)
-        return lapse if decision.at is None else min(lapse, decision.at)
+        lapse = None if held is None else self._clock.wall() + held.left(self._clock)
+        return min(
+            (at for at in (decision.at, lapse, self._ready_by) if at is not None), default=None
+        )
 
-    def _stand(self, decision: policy.Decision) -> None:
+    async def _stand(self, decision: policy.Decision) -> None:
         now = self._clock.wall()
         before = self.board.standing
-        if self.board.held and self.board.valid() is None:
-            generation = self.board.held.session.generation
-            if generation != self._lapse_told:
-                self._lapse_told = generation
-                log.warning("expired", account=self.account.name, generation=generation)
-        logins = self._ledger.history.logins
+        await self._see_lapse()
+        ready_by, self._ready_by = self._ready_by, ready_by_next(self.account.rules.hours, now)
+        # A machine that slept through it wakes to a day that may be over.
+        missed = ready_by is not None and 0 <= now - ready_by < READY_BY_LATE
+        if missed and self.board.valid() is None:
+            log.warning("not_ready_by", account=self.account.name, why=decision.why)
+        history = self.ledger.history
         standing = Standing(
             state=decision.state,
             since=before.since if before.state == decision.state else now,
@@ -215,14 +373,27 @@ class Keeper:
             failing=self._failing,
             last_failure=self._last_failure,
             logins=(
-                sum(now - policy.TEN_MINUTES < at for at in logins),
-                sum(now - DAY < at for at in logins),
+                sum(now - TEN_MINUTES < at for at in history.logins),
+                sum(now - DAY < at for at in history.logins),
             ),
             clock_skew=self._skew,
         )
         if before.state != standing.state:
             log.debug("state", account=self.account.name, state=standing.state, why=standing.why)
         self.board.stand(standing)
+
+    async def _see_lapse(self) -> None:
+        """Once a session has lapsed, nothing may bring it back: not a restart either."""
+        if self.board.held is None or self.board.valid() is not None:
+            return
+        generation = self.board.held.session.generation
+        if generation != self._lapse_told:
+            self._lapse_told = generation
+            log.warning("expired", account=self.account.name, generation=generation)
+            if self.board.token_is_dead:  # else a bearer is all that it needs
+                await self._drop()
+
+    # Doing it
 
     async def _attempt(self, decision: policy.Decision) -> None:
         try:
@@ -259,13 +430,15 @@ class Keeper:
             self._failed("internal_error", f"a bug in neod: {type(error).__name__}", "report it")
 
     def _dialogue(self, usable: Credentials, send: Send, why: str) -> Dialogue:
+        rejected = self.ledger.history.rejected
         return Dialogue(
             account=self.account.name,
-            ledger=self._ledger,
+            ledger=self.ledger,
             clock=self._clock,
             send=send,
             secrets=self._secrets,
             why=why,
+            word=self._asked.word if self._asked else rejected.word if rejected else None,
             endpoints=self.account.endpoints,
             totp_secret=usable.totp_secret if isinstance(usable, Totp) else None,
             ask_for_otp=self._ask_for_otp,
@@ -273,24 +446,11 @@ class Keeper:
         )
 
     async def _log_in(self, usable: Credentials, talk: Dialogue) -> None:
-        sent = self._clock.wall(), self._clock.boot()
-        endpoints = self.account.endpoints
-        if isinstance(usable, Totp):
-            login = await talk.play(totp_flow(usable, endpoints))
-        else:
-            login = await talk.play(password_flow(usable, endpoints))
-        held = from_login(
-            self.account,
-            login,
-            self._ledger.history.generation + 1,
-            sent=sent,
-            clock=self._clock,
-            ahead=talk.skew,
-        )
-        self._refuse_lapsed(held)
         old = self.board.life() if self.board.valid() else None
-        held = await self._learn_edge(old, held)
-        self._drawn = self._draw()
+        held = await log_in(
+            self.account, usable, talk, old, self.ledger.history.generation + 1, self._clock
+        )
+        await self._learn_edge(old, held)
         await self._publish(held, talk.why)
         self._tell(
             f"{self.account.name}: logged in, a {held.session.kind} session "
@@ -298,65 +458,43 @@ class Keeper:
             failed=False,
         )
 
-    async def _learn_edge(self, old: policy.Life | None, held: Held) -> Held:
-        """Note what the login says of the day's edge, and whether it gained anything."""
-        before = None if old is None else (old.begin, old.end)
-        now = held.received_at, float(held.session.token_expires_at)
-        edge = self._ledger.history.edge
-        known = learn(edge, before, now)
+    async def _learn_edge(self, old: policy.Life | None, held: Held) -> None:
+        """Note what the login says of the day's edge."""
+        edge = self.ledger.history.edge
+        known = learn(edge, None if old is None else (old.begin, old.end), span(held))
         if known != edge and self.account.rules.edge == "auto":
             line = EdgeKnown(edge=known, **stamp(self._clock))
-            await record(self._ledger, line, self.account.name)
+            await record(self.ledger, line, self.account.name)
             log.event(
                 "edge", account=self.account.name, ends="forgotten" if known is None else known
             )
-        return msgspec.structs.replace(held, stuck=gained_nothing(before, now))
 
     async def _renew_bearer(self, usable: Credentials, talk: Dialogue) -> None:
         old = self.board.held
         if old is None or isinstance(usable, Totp):
             return
-        if not isinstance(usable.access, Consumer):
-            return
-        sent = self._clock.wall(), self._clock.boot()
-        bearer = await talk.play(bearer_flow(usable.access, self.account.endpoints))
-        held = with_bearer(old, bearer, self._ledger.history.generation + 1, sent)
-        if held.bearer_left(self._clock) <= 0:
-            self._refuse_lapsed(held)
-        self._drawn = self._draw()
-        await self._publish(held, talk.why)
+        held = await renew_bearer(
+            self.account, usable, talk, old, self.ledger.history.generation + 1, self._clock
+        )
+        await self._publish(held, talk.why, bearer=True)
 
-    def _refuse_lapsed(self, held: Held) -> None:
-        if held.left(self._clock) <= 0:
-            raise LoginFailed(
-                "unintelligible",
-                "the login was accepted, and what it brought had ended already, at "
-                f"{held.session.expires_at_rfc3339} by the broker's clock",
-                "check this machine's clock: timedatectl",
-            )
-
-    async def _give_up_pending(self) -> None:
-        """Write of an attempt that nothing will be heard of any more that it was unanswered."""
-        if lost := self._ledger.history.pending:
-            await record(
-                self._ledger,
-                Outcome(
-                    id=lost.id,
-                    result="unanswered",
-                    detail="neod stopped waiting for the answer",
-                    **stamp(self._clock),
-                ),
-                self.account.name,
-            )
-
-    async def _publish(self, held: Held, why: str) -> None:
+    async def _publish(self, held: Held, why: str, *, bearer: bool = False) -> None:
         session = held.session
         line = Published(
-            generation=session.generation, expires_at=session.expires_at, **stamp(self._clock)
+            generation=session.generation,
+            expires_at=session.expires_at,
+            bearer=bearer,
+            **stamp(self._clock),
         )
-        await record(self._ledger, line, self.account.name)
+        # In this order: no generation is ever seen twice, and no session that a bot has seen is
+        # lost to a kill.
+        await record(self.ledger, line, self.account.name)
+        await self._keep(held)
         self._failing = False
+        self._drawn = self._draw()
+        self._proven_at = -ALIVE_FOR
         self.board.publish(held)
+        self._answer(Answer("renewed", f"generation {session.generation}: {why}"))
         log.event(
             "session",
             account=session.account,
@@ -392,9 +530,74 @@ class Keeper:
             "login_failed", account=self.account.name, kind=kind, detail=detail, action=action
         )
         self._tell(f"{self.account.name}: {detail}", failed=True)
+        self._answer(Answer("deferred", f"the renewal failed: {detail}"))
+
+    async def _give_up_pending(self) -> None:
+        """Write of an attempt that nothing will be heard of any more that it was unanswered."""
+        if lost := self.ledger.history.pending:
+            await record(
+                self.ledger,
+                Outcome(
+                    id=lost.id,
+                    result="unanswered",
+                    detail="neod stopped waiting for the answer",
+                    **stamp(self._clock),
+                ),
+                self.account.name,
+            )
+
+    # Secrets, and the session on disk
 
     async def _read_secrets(self) -> tuple[Credentials, str]:
         """The credentials, and their fingerprint. Raises SecretUnavailable."""
         found = await read_all(self.account, self._environ)
         usable = credentials(self.account, found, self._clock.wall())
-        return usable, await self._ledger.fingerprint(to_fingerprint(self.account, found))
+        return usable, await self.ledger.fingerprint(to_fingerprint(self.account, found))
+
+    async def _see_secrets(self) -> None:
+        """Learn which secrets there are now, if they can be had soon."""
+        # The attempt that follows meets what is wrong with them again, and says so.
+        with suppress(SecretUnavailable), trio.move_on_after(SECRETS_SOON):
+            _, self._secrets = await self._read_secrets()
+
+    async def _take_up_kept(self) -> None:
+        """Go on with the session of before a restart, if it may be."""
+        await self._see_secrets()
+        kept, self._kept = self._kept, None
+        if kept is None:
+            return
+        history, generation = self.ledger.history, kept.held.session.generation
+        why = unusable(kept, self.account, self._clock)
+        rejected = history.rejected
+        if not why and rejected and (rejected.generation, rejected.verdict) == (generation, "dead"):
+            why = "the broker has called it dead"
+        # Secrets that cannot be had now are no reason to withhold what they brought.
+        if not why and self._secrets and kept.secrets != self._secrets:
+            why = "the credentials have changed since"
+        if generation > history.generation:  # the ledger was lost
+            line = Published(
+                generation=generation,
+                expires_at=kept.held.session.expires_at,
+                **stamp(self._clock),
+            )
+            await record(self.ledger, line, self.account.name)
+        if why:
+            log.event("not_resumed", account=self.account.name, why=why)
+            await self._drop()
+            return
+        self.board.publish(kept.held)
+        log.event("resumed", account=self.account.name, generation=generation)
+
+    async def _keep(self, held: Held) -> None:
+        kept = Kept(held=held, secrets=self._secrets, login=login_of(self.account))
+        try:
+            await self._store.save(kept)
+        except OSError as error:
+            why = f"the session will not outlive a restart: {error.strerror}"
+            log.warning("store", account=self.account.name, why=why)
+
+    async def _drop(self) -> None:
+        try:
+            await self._store.drop()
+        except OSError as error:
+            log.warning("store", account=self.account.name, why=error.strerror)

@@ -13,6 +13,7 @@ import itertools
 import os
 import re
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, get_args
@@ -46,6 +47,10 @@ class Ledger(Protocol):
     @property
     def history(self) -> History:
         """What the lines amount to."""
+
+    @property
+    def lines(self) -> Sequence[Line]:
+        """The lines that are kept, oldest first."""
 
     async def append(self, line: Line) -> None:
         """Add a line; it is on the disk when this returns.
@@ -82,6 +87,10 @@ class FileLedger:
     @property
     def history(self) -> History:
         return self._history
+
+    @property
+    def lines(self) -> Sequence[Line]:
+        return self._lines
 
     async def append(self, line: Line) -> None:
         ahead = isinstance(line, Attempt | Unblocked)  # it allows what must not be done without
@@ -130,14 +139,16 @@ def open_ledger(path: Path, account: str, clock: Clock) -> tuple[FileLedger, str
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        return _begin(path, account, [], clock), ""
+        return _begin(path, _new_header(account), [], clock), ""
     whole, _, torn = raw.rpartition(b"\n")
     try:
         header, lines = _decode(whole, account)
     except ValueError as error:
         generation = max(map(int, _GENERATION.findall(raw)), default=0)
         aside = _keep_aside(path)
-        return _begin(path, account, [_as_if_refused(clock, generation)], clock), (
+        # With the salt kept, a session in the store is still seen to be of the same secrets.
+        header = _header(whole, account) or _new_header(account)
+        return _begin(path, header, [_as_if_refused(clock, generation)], clock), (
             f"{path} is damaged ({error}); it is kept as {aside.name}, "
             "and counts as if the credentials had just been refused"
         )
@@ -164,8 +175,20 @@ def _keep_aside(path: Path) -> Path:
     raise AssertionError  # there is always a number more
 
 
-def _begin(path: Path, account: str, lines: list[Line], clock: Clock) -> FileLedger:
-    header = Header(ledger=VERSION, account=account, salt=secrets.token_hex(16))
+def _new_header(account: str) -> Header:
+    return Header(ledger=VERSION, account=account, salt=secrets.token_hex(16))
+
+
+def _header(raw: bytes, account: str) -> Header | None:
+    """The header in a file whose lines may be damaged; None if it is damaged itself."""
+    try:
+        header, _ = _decode(raw.partition(b"\n")[0], account)
+    except ValueError:
+        return None
+    return header
+
+
+def _begin(path: Path, header: Header, lines: list[Line], clock: Clock) -> FileLedger:
     _replace(path, header, lines)
     return FileLedger(path, header, lines, clock)
 

@@ -5,13 +5,15 @@ Nothing here waits, sends or reads a clock. Each decision carries its reason in 
 serve a dead session, never withhold a valid one.
 """
 
+from datetime import datetime
 from typing import Literal
 
 import msgspec
 
 from neod.account.edge import DAY, Edge, ends_there
-from neod.account.history import History
-from neod.clock import clock_time
+from neod.account.history import PEACE, TEN_MINUTES, History
+from neod.account.hours import Hours, is_open, opens_at
+from neod.clock import INDIA, clock_time
 
 State = Literal[
     "starting",
@@ -28,13 +30,13 @@ State = Literal[
 
 MARGIN = 15 * 60.0  # seconds ahead of the end that a renewal is due, at most
 SECOND_CHANCE = 30 * 60.0  # seconds after a refusal of proven secrets: brokers misreport at night
+COOL = (300.0, 900.0, 3600.0)  # seconds that a session from a reject stands against the next one
 PROVEN_AFTER = 60.0  # seconds that a session has to live before failures before it are forgotten
 EDGE_SPREAD = 3.0  # seconds after the edge within which the login starts
 FLOOR = 1.0  # seconds: the least that neod waits after any failure
 CAP, LATE_CAP, LATE = 60.0, 600.0, 1800.0  # seconds: the cap of backoff, and what it rises to when
 RATE_LIMIT = 60.0  # seconds: the least that neod waits after "too many requests"
 LOCAL_CAP = 300.0  # seconds: the cap where a secret cannot be read, or the ledger not written
-TEN_MINUTES = 600.0
 KEPT_FOR_LAPSED = 8  # logins of a day's budget that no person's word may use up
 
 
@@ -45,6 +47,7 @@ class Rules(msgspec.Struct, frozen=True):
     edge: Edge | Literal["auto", "none"] = "auto"
     logins_per_10min: int | None = 4  # None: no limit, which only a sandbox may have
     logins_per_day: int | None = 24
+    hours: Hours = Hours()
 
 
 class Life(msgspec.Struct, frozen=True):
@@ -56,8 +59,10 @@ class Life(msgspec.Struct, frozen=True):
     bearer_begin: float
     bearer_end: float | None = None  # None: no bearer that ends
     bearer_renewable: bool = False
+    rejected: bool = False  # a bot's reject of it stands
     stuck: bool = False  # a renewal brought the same end
     bearer_stuck: bool = False  # the same of the bearer
+    bearer_rejected: bool = False  # a bot's reject of it stands
 
     @property
     def token_lives(self) -> float:
@@ -106,12 +111,18 @@ def decide(
     wanted = _wanted(now, life, history, rules, draw, ahead)
     if asked:
         wanted = Decision("login", "renewing" if life else "starting", "a person asked for it")
+    elif history.paused and wanted.do != "bearer":
+        return _paused(life)
     if wanted.do == "wait":
         return wanted
     if not history.pardoned and (bar := barred(now, history, secrets)):
         return bar
-    if wanted.do == "login" and (bar := _over_budget(now, history, rules, asked=asked)):
-        return bar
+    if wanted.do == "login":
+        discretionary = asked or (life is not None and life.alive and life.rejected)
+        if bar := _over_budget(now, history, rules, discretionary=discretionary):
+            return bar
+        if not asked and not is_open(rules.hours, now):
+            return _until_open(now, rules.hours, wanted.why)
     if wanted.do == "login" and otp and not asked:
         why = f"{wanted.why}, and only a person can log in: neoctl renew, then neoctl otp"
         return Decision("wait", "otp_needed", why)
@@ -135,22 +146,18 @@ def _wanted(
     """What the session asks for, whatever stands in the way."""
     if life is None:
         return Decision("login", "starting", "there is no session yet")
+    if life.rejected and life.end > now:
+        return _on_a_rejects_word(now, life, history)
     edge = _edge(history, rules)
     at_edge = life.stuck or ends_there(edge, life.begin, life.end)
     after_edge = life.end + _spread(life) * (0.2 + 0.8 * draw) + max(0.0, ahead - 1)
     if life.end <= now or not life.alive:
         if at_edge and life.end <= now < after_edge:
-            return Decision(
-                "wait",
-                "renewing",
-                f"the day's edge: logs in at {clock_time(after_edge)}",
-                after_edge,
-            )
+            why = f"the day's edge: logs in at {clock_time(after_edge)}"
+            return _within_hours(Decision("wait", "renewing", why, after_edge), rules.hours)
         return Decision("login", "renewing", "the session has lapsed")
-    if life.bearer_end is not None and life.bearer_end <= now:
-        if life.bearer_renewable:
-            return Decision("bearer", "renewing", "the bearer has lapsed")
-        return Decision("login", "renewing", "the access token has lapsed")
+    if no_bearer := _without_bearer(now, life):
+        return no_bearer
     if at_edge:
         due, reason = after_edge, "just after the day's edge"
     else:
@@ -162,10 +169,72 @@ def _wanted(
     if bearer_due is not None and bearer_due <= now:
         assert life.bearer_end is not None  # noqa: S101 - it would not be due
         return Decision("bearer", "renewing", f"the bearer ends at {clock_time(life.bearer_end)}")
-    if bearer_due is not None and bearer_due < due:
+    renewal = Decision("wait", "ok", f"renews at {clock_time(due)}, {reason}", due)
+    renewal = _within_hours(renewal, rules.hours)
+    if bearer_due is not None and (renewal.at is None or bearer_due < renewal.at):
         why = f"renews the bearer at {clock_time(bearer_due)}, ahead of its end"
         return Decision("wait", "ok", why, bearer_due)
-    return Decision("wait", "ok", f"renews at {clock_time(due)}, {reason}", due)
+    return renewal
+
+
+def _without_bearer(now: float, life: Life) -> Decision | None:
+    if life.bearer_end is not None and life.bearer_end <= now:
+        if life.bearer_renewable:
+            return Decision("bearer", "renewing", "the bearer has lapsed")
+        return Decision("login", "renewing", "the access token has lapsed")
+    if life.bearer_rejected and life.bearer_renewable:
+        return Decision("bearer", "renewing", "the bearer was rejected")
+    return None
+
+
+def _on_a_rejects_word(now: float, life: Life, history: History) -> Decision:
+    if until := contended_until(now, life.begin, history):
+        return Decision("wait", "ok" if life.alive else "backing_off", contended(until), until)
+    if life.alive:
+        return Decision("login", "renewing", "the session was rejected")
+    return Decision("login", "renewing", "the broker called the session dead")
+
+
+def contended_until(now: float, begin: float, history: History) -> float:
+    """Until when a session that began at `begin` is not renewed on a reject's word; 0: it may be.
+
+    Where each new session is soon rejected, another program seems to log in, and ends ours each
+    time: two that take turns would log in for ever.
+    """
+    if not history.contested or now - history.rejected_at >= PEACE:
+        return 0.0
+    until = begin + COOL[min(history.contests, len(COOL)) - 1]
+    return until if now < until else 0.0
+
+
+def contended(until: float) -> str:
+    """Why nothing is done until then."""
+    return (
+        "contended: another program seems to log in, since a session that a reject brought was "
+        f"rejected too; none is renewed for that before {clock_time(until)}"
+    )
+
+
+def _paused(life: Life | None) -> Decision:
+    served = "the session is served to its end" if life and life.alive else "there is no session"
+    return Decision("wait", "paused", f"paused, so nobody logs in; {served}: neoctl resume")
+
+
+def _within_hours(decision: Decision, hours: Hours) -> Decision:
+    """A wait for a login that will be due when the hours are closed is one until they open."""
+    if decision.at is None or is_open(hours, decision.at):
+        return decision
+    return _until_open(decision.at, hours, decision.why, decision.state)
+
+
+def _until_open(now: float, hours: Hours, why: str, state: State = "outside_hours") -> Decision:
+    opens = opens_at(hours, now)
+    when = "not within a year" if opens is None else _day_and_time(opens)
+    return Decision("wait", state, f"{why}; outside hours, which open: {when}", opens)
+
+
+def _day_and_time(moment: float) -> str:
+    return datetime.fromtimestamp(moment, INDIA).strftime("%a %d %b, %H:%M IST")
 
 
 def _bearer_due(life: Life, rules: Rules, draw: float) -> float | None:
@@ -222,14 +291,19 @@ def barred(now: float, history: History, secrets: str) -> Decision | None:
     return None
 
 
-def _over_budget(now: float, history: History, rules: Rules, *, asked: bool) -> Decision | None:
+def _over_budget(
+    now: float, history: History, rules: Rules, *, discretionary: bool
+) -> Decision | None:
     ends = []
     per_day = rules.logins_per_day
-    if asked and per_day is not None:  # the last are kept for sessions that lapse
+    if discretionary and per_day is not None:  # the last are kept for sessions that lapse
         per_day = max(1, per_day - KEPT_FOR_LAPSED)
     for allowed, window in ((rules.logins_per_10min, TEN_MINUTES), (per_day, DAY)):
+        # First factors that led to nothing are not a day's business, which an outage of the
+        # second would use up; but so many in a row nobody would send by hand.
+        counted = history.logins if window == DAY else sorted((*history.logins, *history.halves))
         # A clock that was wrong may have left times that are yet to come.
-        recent = [at for at in history.logins if abs(now - at) < window]
+        recent = [at for at in counted if abs(now - at) < window]
         if allowed is not None and len(recent) >= allowed:
             ends.append((recent[-allowed] + window, len(recent), window))
     if not ends:

@@ -128,6 +128,11 @@ class Board:
         """The last session that was published, valid or not."""
         return self._held
 
+    @property
+    def token_is_dead(self) -> bool:
+        """True if it was seen past its end, or the broker was seen to say so."""
+        return self._token_dead
+
     def valid(self) -> Held | None:
         """The session if it is valid now. One that was ever seen lapsed stays so."""
         if self._held is None:
@@ -174,6 +179,11 @@ class Board:
         self._held = held
         # A token that was seen dead stays so, whatever bearer comes with it.
         self._lapsed = self._token_dead = self._token_dead and same_token
+        self._announce()
+
+    def lapse(self) -> None:
+        """The broker was seen to call the token dead: it is, whatever the clocks say."""
+        self._lapsed = self._token_dead = True
         self._announce()
 
     def stand(self, standing: Standing) -> None:

@@ -7,20 +7,26 @@ import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 import trio
 
 from neoctl.wire import WAIT_MAX
 from neod import __version__
-from neod.account.keeper import LOGIN_TIME, Asked, Keeper, NotUnblocked
+from neod.account.history import Word
+from neod.account.keeper import LOGIN_TIME, Keeper
+from neod.account.logbook import entries
+from neod.account.rejection import Answer
 from neod.account.session import Board, Held
+from neod.account.wishes import Asked, NotUnblocked
 from neod.ipc.http1 import Problem, Request, Response
 from neod.ipc.peers import Peer
+from neod.kotak.replies import read_evidence
 from neod.secrets import Secret
 
 T = TypeVar("T")
+LOGINS = 100  # entries of the ledger that are shown unless others are asked for
 SLACK = 2.0  # seconds that who waits for a login gives it over its own deadline
 # The name of a socket, or none: anything that a browser would send for a web page is refused.
 _HOST = re.compile(r"(?:(?![0-9]+(?::|$))[A-Za-z0-9_-]+)?(?::[0-9]*)?")
@@ -40,6 +46,12 @@ class Sent(msgspec.Struct, frozen=True):
 
     body: bytes
     peer: Peer | None = None
+
+    def word(self, verb: str) -> Word:
+        """On whose word it is done, for the ledger."""
+        if self.peer is None:
+            return Word(verb)
+        return Word(verb, self.peer.pid, self.peer.executable)
 
     def __repr__(self) -> str:
         return f"Sent({len(self.body)} bytes)"
@@ -119,7 +131,7 @@ class Api:
         asked = _body(sent.body, _Unblock)
         keeper = self._named(asked.account)
         try:
-            detail = await keeper.unblock(force=asked.force)
+            detail = await keeper.unblock(sent.word("unblock"), force=asked.force)
         except NotUnblocked as error:
             raise Problem("blocked", str(error), action="neoctl unblock --force") from None
         except OSError as error:
@@ -127,19 +139,60 @@ class Api:
         return _json({"account": keeper.account.name, "detail": detail})
 
     async def renew(self, _request: Request, sent: Sent) -> Response:
-        keeper = self._named(_body(sent.body, _Renew).account)
-        return _told(keeper, await _done(keeper.renew))
+        keeper = self._named(_body(sent.body, _Which).account)
+        return _told(keeper, await _done(partial(keeper.renew, sent.word("renew"))))
 
     async def otp(self, _request: Request, sent: Sent) -> Response:
         given = _body(sent.body, _Otp)
         keeper = self._named(given.account)
         if not (given.otp.isascii() and given.otp.isdigit() and 4 <= len(given.otp) <= 8):
             raise Problem("bad_request", "an OTP is 4 to 8 digits")
-        told = await _done(partial(keeper.give_otp, Secret(given.otp)))
+        told = await _done(partial(keeper.give_otp, Secret(given.otp), sent.word("otp")))
         if told is None:
             why = f"{keeper.account.name} waits for no OTP: {keeper.board.standing.why}"
             raise Problem("bad_request", why, action="neoctl renew")
         return _told(keeper, told)
+
+    async def reject(self, _request: Request, sent: Sent) -> Response:
+        asked = _body(sent.body, _Reject)
+        keeper = self._named(asked.account)
+        answer: Answer | None = Answer("deferred", "the renewal takes its time; see neoctl status")
+        with trio.move_on_after(LOGIN_TIME + SLACK):
+            answer = await keeper.reject(
+                asked.generation, read_evidence(asked.evidence), sent.word("reject")
+            )
+        held = keeper.board.held
+        if answer is None or held is None:
+            check(keeper.board, Wanted())
+            raise AssertionError  # there was no session to reject
+        return _json(
+            {
+                "account": keeper.account.name,
+                "outcome": answer.outcome,
+                "generation": held.session.generation,
+                "detail": answer.detail,
+            }
+        )
+
+    async def pause(self, _request: Request, sent: Sent) -> Response:
+        keeper = self._named(_body(sent.body, _Which).account)
+        detail = await keeper.pause(sent.word("pause"))
+        return _json({"account": keeper.account.name, "detail": detail})
+
+    async def resume(self, _request: Request, sent: Sent) -> Response:
+        keeper = self._named(_body(sent.body, _Which).account)
+        detail = await keeper.resume(sent.word("resume"))
+        return _json({"account": keeper.account.name, "detail": detail})
+
+    async def logins(self, request: Request, _sent: Sent) -> Response:
+        keeper = self._account(request)
+        limit = _generation(request, "limit")
+        found = entries(
+            keeper.ledger.lines,
+            since=_seconds(request, "since"),
+            limit=LOGINS if limit is None else limit,
+        )
+        return _json({"account": keeper.account.name, "logins": found})
 
     async def _session(self, request: Request) -> Held:
         board = self._account(request).board
@@ -175,12 +228,21 @@ class Api:
         return self._accounts[name]
 
 
-_CORRECT = "correct them and restart neod; or, if they are right: neoctl unblock"
+_CORRECT = "correct them, then: neoctl renew; or, if they are right: neoctl unblock"
 _CONFIGURE = "write [account.NAME] into config.toml, and restart neod"
 
 
-class _Renew(msgspec.Struct, frozen=True):
+class _Which(msgspec.Struct, frozen=True):
     account: str | None = None
+
+
+class _Reject(msgspec.Struct, frozen=True):
+    generation: Annotated[int, msgspec.Meta(ge=0)]
+    account: str | None = None
+    evidence: object = None  # any JSON: what the broker said to the bot
+
+    def __repr__(self) -> str:
+        return f"_Reject({self.generation})"
 
 
 class _Unblock(msgspec.Struct, frozen=True):
@@ -201,8 +263,12 @@ ROUTES: dict[str, dict[str, Route]] = {
     "/v1/token": {"GET": Api.token},
     "/v1/session": {"GET": Api.session},
     "/v1/status": {"GET": Api.status},
+    "/v1/logins": {"GET": Api.logins},
     "/v1/renew": {"POST": Api.renew},
     "/v1/otp": {"POST": Api.otp},
+    "/v1/reject": {"POST": Api.reject},
+    "/v1/pause": {"POST": Api.pause},
+    "/v1/resume": {"POST": Api.resume},
     "/v1/unblock": {"POST": Api.unblock},
     "/livez": {"GET": Api.livez},
     "/readyz": {"GET": Api.readyz},
@@ -269,8 +335,10 @@ def _none_valid(board: Board, wait: float | None) -> Problem:
             return Problem("blocked", why, action=mends, retry_after=wait)
         case "otp_needed":
             return Problem("otp_needed", why, action=action or "neoctl renew", retry_after=wait)
-        case "login_budget" | "paused" as code:
-            return Problem(code, why, retry_after=wait)
+        case "paused":
+            return Problem("paused", why, action="neoctl resume", retry_after=wait)
+        case "login_budget":
+            return Problem("login_budget", why, retry_after=wait)
     if standing.failing:
         return Problem("broker_unavailable", why, action=action, retry_after=wait)
     return Problem("not_ready", why, retry_after=1.0 if wait is None else wait)

@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from neod.account.token import BadToken, Claims, read_claims
-from neod.kotak.endpoints import TOTP_FIN_KEY, Endpoints
+from neod.kotak.endpoints import TOTP_FIN_KEY, Endpoints, is_loopback
 from neod.kotak.replies import (
     BearerReply,
     LoginFailed,
@@ -110,6 +110,7 @@ SEND_OTP = Step("the request to send an OTP", "the account's mobile number at Ko
 OTP = Step("the one-time password", "the code that was typed")
 TOTP_VIEW = Step("the login", "mobile, ucc, access_token and totp_secret")
 CLOCK = Step("the question for the time", "")
+LIFE = Step("the question whether the session is alive", "")
 
 
 def bearer_flow(consumer: Consumer, endpoints: Endpoints) -> Flow[Bearer]:
@@ -224,6 +225,25 @@ def totp_flow(credentials: Totp, endpoints: Endpoints) -> Flow[Login]:
         bearer=Bearer(token=access, ready=True),
         headers={**common, "Auth": session.token, "Sid": session.sid},
     )
+
+
+def proof_of_life(
+    kind: Literal["view", "trade"], base_url: str | None, headers: dict[str, str]
+) -> Request | None:
+    """A cheap call of the API, which tells whether a session is alive: None if there is none.
+
+    Only the TOTP flow gives a base_url to ask at (inferred; the order book of kotakneoapi 3.0.9),
+    and only a trade token is let in there.
+    """
+    if (
+        kind != "trade"
+        or base_url is None
+        or not (base_url.startswith("https://") or is_loopback(base_url))
+    ):
+        return None
+    # It may hold a path, so the strings are joined.
+    url = f"{base_url.rstrip('/')}/quick/user/orders"
+    return Request(step=None, words=LIFE, url=url, headers=headers, body=None)
 
 
 def clock_request(endpoints: Endpoints) -> Request:

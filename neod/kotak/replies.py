@@ -11,6 +11,7 @@ wrong credentials, the doubtful statuses are read as refusals, because a refusal
 for an outage is tried again and again, and locks the account.
 """
 
+import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Literal
@@ -251,7 +252,8 @@ TABLE: tuple[Row, ...] = (
     Row("rejected", "not authorised", status=(401, 403)),
     Row("unavailable", "unexpected error", status=(500,)),
     Row("unavailable", "the trade API's service is unavailable", status=(503,)),
-    Row("unavailable", "the gateway cannot reach the trade API", status=(504,)),
+    # It was sent on and no answer came in time: what is behind the gateway may have judged it.
+    Row("unanswered", "the gateway got no answer from the trade API in time", status=(504,)),
     Row("unavailable", "the gateway got no usable answer", status=(502,)),
 )
 
@@ -290,6 +292,97 @@ def _failure(row: Row, reply: Reply, step: Step) -> LoginFailed:
         return LoginFailed("rejected", detail, to_do, totp=row.totp)
     detail = f"{step.name} failed (HTTP {reply.status}): {row.says}"
     return LoginFailed(row.kind, detail, row.to_do, retry_after=retry_after(reply))
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What a refusal that a bot met says of its session."""
+
+    about: Literal["session", "bearer", "other"]
+    says: str  # for a person, and for the log: nothing of what the bot sent
+
+
+# In order: the first row whose code is in the evidence decides.
+EVIDENCE: tuple[tuple[str, Evidence], ...] = (
+    ("100022", Evidence("session", "100022: the session is dead, or the markets are closed")),
+    ("900901", Evidence("bearer", "900901: the gateway says that the bearer is dead")),
+    (
+        "100008",
+        Evidence(
+            "other",
+            "100008 says that this address is not whitelisted, or that the session is seconds "
+            "old; another login would change neither: check the addresses in the developer portal",
+        ),
+    ),
+    (
+        "1037",
+        Evidence(
+            "other",
+            "1037 says that the session was made from another address than the request: "
+            "check source_address",
+        ),
+    ),
+    (
+        "100021",
+        Evidence(
+            "other",
+            "100021 says that a view token stands where a trade token is wanted: "
+            "check second_factor",
+        ),
+    ),
+    ("5203", Evidence("other", "5203 says that there is no data, to a session that is alive")),
+    *(
+        (code, Evidence("other", f"{code} says that there were too many requests: slow down"))
+        for code in ("429", "900800")
+    ),
+    ("400", Evidence("other", "400 says that the request was wrong, and nothing of the session")),
+    *(
+        (
+            code,
+            Evidence("other", f"{code} says that Kotak has an outage, and no more"),
+        )
+        for code in ("424", "500", "502", "503", "504")
+    ),
+    ("401", Evidence("session", "401: not authorised")),
+    ("403", Evidence("session", "403: not authorised")),
+)
+_NUMBER = re.compile(r"(?<![0-9A-Za-z.-])[0-9]{3,6}(?![0-9A-Za-z.-])")
+
+
+def read_evidence(evidence: object) -> Evidence:
+    """What evidence says: a code, a text with one in it, or the broker's reply as JSON.
+
+    Evidence that says nothing that is known may be of a dead session. It is never repeated: a bot
+    may have sent a reply with anything in it.
+    """
+    if isinstance(evidence, str):
+        try:
+            evidence = msgspec.json.decode(evidence)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            evidence = " ".join(_NUMBER.findall(str(evidence)))
+    if isinstance(evidence, dict):
+        codes, _ = _codes_and_words(evidence)
+        status = evidence.get("status")
+        codes |= {str(status)}
+    else:
+        codes = frozenset(str(evidence).split())
+    for code, means in EVIDENCE:
+        if code in codes:
+            return means
+    return Evidence("session", "no code that is known")
+
+
+def says_alive(reply: Reply) -> bool | None:
+    """What the answer to a cheap API call says of its session: None if nothing clear.
+
+    That 100022 is a dead one and 5203, "No Data", a living one is inferred from users' reports.
+    """
+    fields = _fields(reply)
+    codes, _ = _codes_and_words(fields)
+    if "100022" in codes:
+        return False
+    if "5203" in codes or (reply.status == 200 and fields.get("stat") == "Ok"):
+        return True
+    return None
 
 
 def retry_after(reply: Reply) -> float | None:
@@ -332,7 +425,10 @@ def _fields(reply: Reply) -> dict[str, object]:
 
 def _complaint(reply: Reply) -> tuple[frozenset[str], str]:
     """The codes and the message of a failure, wherever the reply has them."""
-    fields = _fields(reply)
+    return _codes_and_words(_fields(reply))
+
+
+def _codes_and_words(fields: dict[str, object]) -> tuple[frozenset[str], str]:
     error = fields.get("error")
     errors = error if isinstance(error, list) else [error]
     places = [fields, fields.get("data"), fields.get("fault"), *errors]

@@ -64,6 +64,7 @@ async def _main(
         environ,
         socket,
         folder / "state",
+        store=folder,
         beside=beside,
         shutdown=lambda: daemon.wait_for_stop(seconds, hup_stops=True),
     )

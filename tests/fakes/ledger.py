@@ -1,6 +1,7 @@
 """A ledger in memory: what a file would say, without the disk or a thread."""
 
 import hashlib
+from collections.abc import Iterable, Sequence
 
 import trio
 
@@ -10,22 +11,26 @@ from neod.account.history import Attempt, History, Line, Unblocked, advance
 class MemoryLedger:
     """Give its lines to another one to restart the daemon."""
 
-    def __init__(self, lines: list[Line] | None = None) -> None:
-        self.lines: list[Line] = list(lines or [])
+    def __init__(self, lines: Iterable[Line] = ()) -> None:
+        self._lines: list[Line] = list(lines)
         self.full = False  # the disk is
         self._history = History()
-        for line in self.lines:
+        for line in self._lines:
             self._history = advance(self._history, line)
 
     @property
     def history(self) -> History:
         return self._history
 
+    @property
+    def lines(self) -> Sequence[Line]:
+        return self._lines
+
     async def append(self, line: Line) -> None:
         await trio.lowlevel.checkpoint()
         if self.full and isinstance(line, Attempt | Unblocked):
             raise OSError(28, "No space left on device")
-        self.lines.append(line)
+        self._lines.append(line)
         self._history = advance(self._history, line)
         if self.full:
             raise OSError(28, "No space left on device")

@@ -6,15 +6,19 @@ from pathlib import Path
 import trio
 
 from neod import config
+from neod.account.history import Word
 from neod.account.keeper import Keeper
 from neod.account.session import Board
+from neod.clock import tick
 from neod.sandbox.broker import Broker, Settings
 from tests.fakes.clock import START, VirtualClock
 from tests.fakes.kotak import KotakInMemory
 from tests.fakes.ledger import MemoryLedger
+from tests.fakes.store import MemoryStore
 
 URL = "http://127.0.0.1:1/"
 PASSWORD = "sandbox-password"
+SOMEBODY = Word("test", 4711, "/usr/bin/test")
 
 
 def account(**changes: object) -> config.Account:
@@ -44,6 +48,7 @@ class World:
         self.clock = self.time.clock
         self.kotak = KotakInMemory(Broker(settings or Settings(life=3600)), self.clock)
         self.ledger = MemoryLedger()
+        self.store = MemoryStore()
         self.random = random.Random(1)
         self.account = account(**changes)
         self.boot()
@@ -52,12 +57,17 @@ class World:
         """A new keeper, as after a restart of the process; `changes` are to the configuration."""
         if changes:
             self.account = account(**changes)
+        full = self.ledger.full
         self.ledger = MemoryLedger(self.ledger.lines)
+        self.ledger.full = full
+        self.store = MemoryStore(self.store.kept)
         self.board = Board(self.account.name, self.clock)
         self.keeper = Keeper(
             self.account,
             self.board,
             self.ledger,
+            self.store,
+            kept=self.store.load(),
             clock=self.clock,
             connect=self.kotak.connect,
             environ={},
@@ -67,7 +77,13 @@ class World:
     async def run_for(self, seconds: float) -> None:
         """Let the keeper run for so long, from its start to its end."""
         with trio.move_on_after(seconds):
-            await self.keeper.run()
+            await self.run()
+
+    async def run(self) -> None:
+        """As the daemon does: the keeper, and the tick beside it."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tick, self.clock, self.keeper.look)
+            nursery.start_soon(self.keeper.run)
 
     @property
     def generation(self) -> int:

@@ -23,10 +23,13 @@ import trio
 from neoctl import client
 from neod import config
 from neod.account.dialogue import Dialogue
-from neod.account.keeper import Asked, Keeper, OtpWanted
+from neod.account.history import Word
+from neod.account.keeper import Keeper
 from neod.account.session import Board
 from neod.account.snapshot import from_login
+from neod.account.store import Kept
 from neod.account.token import Claims
+from neod.account.wishes import Asked, OtpWanted
 from neod.clock import SYSTEM
 from neod.ipc import api, http1
 from neod.ipc.http1 import Response
@@ -50,6 +53,7 @@ from neod.sandbox.serve import listen, serve, url_of
 from neod.secrets import Secret
 from tests.fakes.ledger import MemoryLedger
 from tests.fakes.process import Home, Neod
+from tests.fakes.store import MemoryStore
 from tests.fakes.world import account
 
 pytestmark = pytest.mark.outer
@@ -455,6 +459,7 @@ def the_structs() -> dict[str, object]:
         owner,
         Board("main", SYSTEM),
         MemoryLedger(),
+        MemoryStore(),
         clock=SYSTEM,
         connect=connected,
         environ={"PASSWORD": WHO.password},
@@ -490,7 +495,8 @@ def the_structs() -> dict[str, object]:
         "Login": login,
         "Session": held.session,
         "Held": held,
-        "Asked": Asked(trio.Event()),
+        "Asked": Asked(trio.Event(), Word("renew")),
+        "Kept": Kept(held=held, secrets="fingerprint", login="digest"),
         "OtpWanted": OtpWanted(trio.Event(), Secret(OTP)),
         "Keeper": keeper,
         "Board": keeper.board,
@@ -501,6 +507,7 @@ def the_structs() -> dict[str, object]:
             send=sender,
             secrets="fingerprint",
             why="",
+            word=None,
             endpoints=ends,
             totp_secret=Secret(WHO.totp_secret),
             ask_for_otp=ask,

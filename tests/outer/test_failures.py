@@ -26,7 +26,7 @@ from neod.sandbox.broker import Credentials, Settings
 from neod.secrets import Secret
 from tests.fakes.clock import START
 from tests.fakes.kotak import Canned, Cut, Fault, Hang, Refuse, Seen
-from tests.fakes.world import World
+from tests.fakes.world import SOMEBODY, World
 
 pytestmark = pytest.mark.outer
 
@@ -98,7 +98,7 @@ TABLE: list[tuple[str, Kind, str, str]] = [
     ("502", "unavailable", ALL, ""),  # nothing in it
     ("502-html", "unavailable", ALL, ""),
     ("503", "unavailable", ALL, ""),
-    ("504", "unavailable", ALL, ""),
+    ("504", "unanswered", ALL, ""),
     ("html", "unavailable", ALL, ""),  # a 200
     ("empty", "unintelligible", f"bearer {LOGINS}", ""),  # a 200; of `send` see below
     ("otp-not-sent", "unavailable", "send", ""),  # 10522
@@ -179,9 +179,9 @@ async def play(place: Place, fault: Fault, hours: int = HOURS) -> Played:
 
 async def ask(world: World) -> None:
     """A person who wants a login, and types the code where one is wanted."""
-    await world.keeper.renew()
+    await world.keeper.renew(SOMEBODY)
     if world.keeper.waits_for_otp:
-        await world.keeper.give_otp(Secret(world.kotak.broker.otp or "1234"))
+        await world.keeper.give_otp(Secret(world.kotak.broker.otp or "1234"), SOMEBODY)
 
 
 def check(played: Played, name: str, kind: Kind, where: str, says: str) -> None:
@@ -362,7 +362,7 @@ async def test_an_empty_answer_to_the_wish_for_an_otp_counts_as_sent(
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.keeper.run)
-        asked = await world.keeper.renew()
+        asked = await world.keeper.renew(SOMEBODY)
         assert not asked.failed
         assert world.keeper.waits_for_otp
         nursery.cancel_scope.cancel()
@@ -374,9 +374,9 @@ async def test_who_asks_again_while_an_otp_is_waited_for_is_told_so_at_once(
     world = World(second_factor="otp")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.keeper.run)
-        await world.keeper.renew()
+        await world.keeper.renew(SOMEBODY)
         with trio.move_on_after(5) as in_time:
-            asked = await world.keeper.renew()
+            asked = await world.keeper.renew(SOMEBODY)
             assert not asked.failed
             assert "neoctl otp" in asked.detail
         assert not in_time.cancelled_caught

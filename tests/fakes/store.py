@@ -1,0 +1,31 @@
+"""A store in memory: what a file would keep, without the disk or a thread."""
+
+import trio
+
+from neod.account.store import Kept
+
+
+class MemoryStore:
+    """Give what it kept to another one to restart the daemon."""
+
+    def __init__(self, kept: Kept | None = None) -> None:
+        self.kept = kept
+        self.oddity = ""
+        self.full = False  # the disk is
+
+    def load(self) -> Kept | None:
+        return self.kept
+
+    async def save(self, kept: Kept) -> None:
+        await trio.lowlevel.cancel_shielded_checkpoint()  # once called it is done, as on a disk
+        if self.full:
+            raise OSError(28, "No space left on device")
+        self.kept = kept
+
+    async def drop(self) -> None:
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        self.kept = None
+
+    def reboot(self) -> None:
+        """The machine did: nothing is kept beyond that."""
+        self.kept = None
