@@ -143,10 +143,14 @@ def _from_credential(source: Source, environ: Mapping[str, str]) -> Secret:
 def _from_file(source: Source, path: Path) -> Secret:
     try:
         # Not blocking, so that a pipe at this place does not hold up everything else.
-        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise SecretUnavailable(source, "it is no regular file", f"look at: ls -l {path}")
-            found = _usable(file.read(SIZE_MAX + 1))
+            with open(fd, "rb", closefd=False) as file:
+                found = _usable(file.read(SIZE_MAX + 1))
+        finally:
+            os.close(fd)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         action = f"put the secret into {path}, mode 0600"

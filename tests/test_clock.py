@@ -355,6 +355,12 @@ async def test_a_timer_that_breaks_is_no_jump(monkeypatch: pytest.MonkeyPatch) -
             await jumped()
 
 
+def test_what_the_kernel_refuses_is_told_by_its_number() -> None:
+    with Path(os.devnull).open() as no_timer, pytest.raises(OSError, match="Invalid") as refused:
+        timerfd._set(no_timer.fileno())
+    assert refused.value.errno == errno.EINVAL
+
+
 async def test_a_jump_while_it_is_armed_is_no_failure(
     monkeypatch: pytest.MonkeyPatch, timer: Callable[[], list[int]]
 ) -> None:

@@ -300,7 +300,9 @@ def test_an_absent_file_is_told_with_its_key_and_path(tmp_path: Path) -> None:
 
 def test_a_folder_in_place_of_a_file_is_told(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
-    assert "Is a directory" in unavailable(in_file(tmp_path)).detail
+    before = os.listdir("/proc/self/fd")  # noqa: PTH208
+    assert "it is no regular file" in unavailable(in_file(tmp_path)).detail
+    assert os.listdir("/proc/self/fd") == before  # noqa: PTH208
 
 
 def test_a_pipe_in_place_of_a_file_is_told_and_not_waited_for(tmp_path: Path) -> None:

@@ -89,7 +89,9 @@ class Keeper:
         self._proven_at = -ALIVE_FOR  # CLOCK_BOOTTIME, when the broker called the session alive
         self._bearer_rejected = 0  # the generation whose bearer was
         self._deadline = trio.CancelScope()  # of the login that is under way
+        self._got_with = ""  # the fingerprint of the secrets that the session was got with
         self._lapse_told = 0  # the generation whose lapse was logged
+        self._dropped = 0  # the generation that was dead, and is no longer kept
         self._ready_by = ready_by_next(account.rules.hours, clock.wall())
 
     async def run(self) -> None:
@@ -386,12 +388,16 @@ class Keeper:
         """Once a session has lapsed, nothing may bring it back: not a restart either."""
         if self.board.held is None or self.board.valid() is not None:
             return
-        generation = self.board.held.session.generation
+        held = self.board.held
+        generation, dead = held.session.generation, self.board.token_is_dead
         if generation != self._lapse_told:
             self._lapse_told = generation
             log.warning("expired", account=self.account.name, generation=generation)
-            if self.board.token_is_dead:  # else a bearer is all that it needs
-                await self._drop()
+            if not dead:  # a bearer is all that it needs; but this one is over
+                await self._keep(msgspec.structs.replace(held, bearer_boot=self._clock.boot()))
+        if dead and generation != self._dropped:
+            self._dropped = generation
+            await self._drop()
 
     # Doing it
 
@@ -489,6 +495,7 @@ class Keeper:
         # In this order: no generation is ever seen twice, and no session that a bot has seen is
         # lost to a kill.
         await record(self.ledger, line, self.account.name)
+        self._got_with = self._secrets
         await self._keep(held)
         self._failing = False
         self._drawn = self._draw()
@@ -585,16 +592,18 @@ class Keeper:
             log.event("not_resumed", account=self.account.name, why=why)
             await self._drop()
             return
+        self._got_with = kept.secrets
         self.board.publish(kept.held)
         log.event("resumed", account=self.account.name, generation=generation)
 
     async def _keep(self, held: Held) -> None:
-        kept = Kept(held=held, secrets=self._secrets, login=login_of(self.account))
+        kept = Kept(held=held, secrets=self._got_with, login=login_of(self.account))
         try:
             await self._store.save(kept)
         except OSError as error:
             why = f"the session will not outlive a restart: {error.strerror}"
             log.warning("store", account=self.account.name, why=why)
+            await self._drop()  # an older one must not come back in its place
 
     async def _drop(self) -> None:
         try:

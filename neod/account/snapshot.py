@@ -101,7 +101,7 @@ def _bearer_end(bearer: Bearer, sent: Moment) -> int | None:
         return ready_until(bearer.token.reveal())
     if bearer.expires_in is None:
         return None
-    return math.floor(min(sent[0] + bearer.expires_in, FAR_FUTURE))
+    return math.floor(min(sent[0] + max(0.0, bearer.expires_in), FAR_FUTURE))
 
 
 def _bearer_boot(bearer: Bearer, sent: Moment) -> float | None:
