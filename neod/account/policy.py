@@ -146,29 +146,23 @@ def _wanted(
     """What the session asks for, whatever stands in the way."""
     if life is None:
         return Decision("login", "starting", "there is no session yet")
-    if life.rejected and life.end > now:
-        return _on_a_rejects_word(now, life, history)
-    edge = _edge(history, rules)
-    at_edge = life.stuck or ends_there(edge, life.begin, life.end)
-    after_edge = life.end + _spread(life) * (0.2 + 0.8 * draw) + max(0.0, ahead - 1)
     if life.end <= now or not life.alive:
-        if at_edge and life.end <= now < after_edge:
-            why = f"the day's edge: logs in at {clock_time(after_edge)}"
-            return _within_hours(Decision("wait", "renewing", why, after_edge), rules.hours)
-        return Decision("login", "renewing", "the session has lapsed")
-    if no_bearer := _without_bearer(now, life):
-        return no_bearer
-    if at_edge:
-        due, reason = after_edge, "just after the day's edge"
+        return _after_the_end(now, life, history, rules, draw, ahead)
+    bearer_due = _bearer_due(life, rules, draw)
+    # The bearer first: what keeps a login from being made does not keep a bearer from it.
+    if bearer := _bearer(now, life, bearer_due):
+        return bearer
+    if life.rejected:
+        if until := contended_until(now, life.begin, history):
+            return Decision("wait", "ok", contended(until), until)
+        return Decision("login", "renewing", "the session was rejected")
+    if life.stuck or ends_there(_edge(history, rules), life.begin, life.end):
+        due, reason = _after_edge(life, draw, ahead), "just after the day's edge"
     else:
         due = life.end - _margin(life.token_lives, rules) * (1 + draw / 4)
         reason = "ahead of its end"
         if now >= due:
             return Decision("login", "renewing", f"the session ends at {clock_time(life.end)}")
-    bearer_due = _bearer_due(life, rules, draw)
-    if bearer_due is not None and bearer_due <= now:
-        assert life.bearer_end is not None  # noqa: S101 - it would not be due
-        return Decision("bearer", "renewing", f"the bearer ends at {clock_time(life.bearer_end)}")
     renewal = Decision("wait", "ok", f"renews at {clock_time(due)}, {reason}", due)
     renewal = _within_hours(renewal, rules.hours)
     if bearer_due is not None and (renewal.at is None or bearer_due < renewal.at):
@@ -177,22 +171,40 @@ def _wanted(
     return renewal
 
 
-def _without_bearer(now: float, life: Life) -> Decision | None:
-    if life.bearer_end is not None and life.bearer_end <= now:
+def _after_the_end(
+    now: float, life: Life, history: History, rules: Rules, draw: float, ahead: float
+) -> Decision:
+    if life.rejected and life.end > now:
+        if until := contended_until(now, life.begin, history):
+            return Decision("wait", "backing_off", contended(until), until)
+        return Decision("login", "renewing", "the broker called the session dead")
+    at_edge = life.stuck or ends_there(_edge(history, rules), life.begin, life.end)
+    after_edge = _after_edge(life, draw, ahead)
+    if at_edge and life.end <= now < after_edge:
+        why = f"the day's edge: logs in at {clock_time(after_edge)}"
+        return _within_hours(Decision("wait", "renewing", why, after_edge), rules.hours)
+    return Decision("login", "renewing", "the session has lapsed")
+
+
+def _after_edge(life: Life, draw: float, ahead: float) -> float:
+    """When to log in after the end, which the broker may see later than this clock."""
+    spread = min(EDGE_SPREAD, max(0.0, life.token_lives) / 20)
+    return life.end + spread * (0.2 + 0.8 * draw) + max(0.0, ahead - 1)
+
+
+def _bearer(now: float, life: Life, due: float | None) -> Decision | None:
+    """What its bearer asks of a session whose token lives; None if nothing now."""
+    if life.bearer_end is None:
+        return None
+    if life.bearer_end <= now:
         if life.bearer_renewable:
             return Decision("bearer", "renewing", "the bearer has lapsed")
         return Decision("login", "renewing", "the access token has lapsed")
     if life.bearer_rejected and life.bearer_renewable:
         return Decision("bearer", "renewing", "the bearer was rejected")
+    if due is not None and due <= now:
+        return Decision("bearer", "renewing", f"the bearer ends at {clock_time(life.bearer_end)}")
     return None
-
-
-def _on_a_rejects_word(now: float, life: Life, history: History) -> Decision:
-    if until := contended_until(now, life.begin, history):
-        return Decision("wait", "ok" if life.alive else "backing_off", contended(until), until)
-    if life.alive:
-        return Decision("login", "renewing", "the session was rejected")
-    return Decision("login", "renewing", "the broker called the session dead")
 
 
 def contended_until(now: float, begin: float, history: History) -> float:
@@ -248,10 +260,6 @@ def _bearer_due(life: Life, rules: Rules, draw: float) -> float | None:
 
 def _margin(lives: float, rules: Rules) -> float:
     return max(0.0, min(rules.margin, lives / 4))
-
-
-def _spread(life: Life) -> float:
-    return min(EDGE_SPREAD, max(0.0, life.token_lives) / 20)
 
 
 def _edge(history: History, rules: Rules) -> Edge | None:

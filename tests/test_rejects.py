@@ -1,0 +1,392 @@
+"""Rejects, pauses and hours: what bots and people wish, by the keeper in virtual time."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+import trio
+from trio.testing import MockClock
+
+from neod.account.history import Paused, Rejected, Word
+from neod.account.logbook import entries
+from neod.account.policy import COOL
+from neod.account.rejection import Answer
+from neod.kotak.replies import read_evidence
+from neod.sandbox.broker import Settings
+from tests.fakes.clock import START
+from tests.fakes.kotak import Canned, Fault, Hang, Refuse, Seen
+from tests.fakes.world import SOMEBODY, World
+from tests.test_factors import HOUR, TOTP, world_of_totp
+
+DEAD = read_evidence(100022)
+A_DAY = Settings(life=24 * HOUR)
+BOT = Word("reject", 812, "/usr/bin/python3")
+
+
+@asynccontextmanager
+async def running(world: World, *, age: float = 120) -> AsyncIterator[World]:
+    """The world, once it has had a session for so many seconds."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run)
+        while world.board.valid() is None:
+            await world.board.changed.wait()
+        await trio.sleep(age)
+        yield world
+        nursery.cancel_scope.cancel()
+
+
+async def reject(world: World, generation: int | None = None, evidence: object = 100022) -> Answer:
+    held = world.board.held
+    assert held
+    generation = held.session.generation if generation is None else generation
+    answer = await world.keeper.reject(generation, read_evidence(evidence), BOT)
+    assert answer
+    return answer
+
+
+def probes(world: World) -> list[Seen]:
+    return [seen for seen in world.kotak.seen if "orders" in seen.path]
+
+
+def accepted(world: World) -> int:
+    return len(world.ledger.history.logins)
+
+
+# A reject
+
+
+async def test_a_session_that_the_broker_calls_dead_is_lapsed_at_once_and_replaced(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(world_of_totp(A_DAY)) as world:
+        world.kotak.broker.kill()
+        answer = await reject(world)
+        assert answer.outcome == "renewed"
+        assert world.generation == 2
+        assert len(probes(world)) == 1
+        assert [e.word for e in entries(world.ledger.lines, since=0, limit=1)] == [BOT]
+
+
+async def test_a_dead_session_is_not_served_while_it_is_replaced(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(world_of_totp(A_DAY)) as world:
+        world.kotak.broker.kill()
+        world.kotak.always = lambda seen: None if "orders" in seen.path else Canned(503)
+        answer = await reject(world)
+        assert answer.outcome == "deferred"
+        assert world.board.valid() is None
+        assert world.store.kept is None
+
+        world.kotak.always = None
+        await trio.sleep(130)
+        assert world.generation == 2
+
+
+async def test_a_dead_session_stays_dead_over_a_restart(autojump_clock: MockClock) -> None:
+    async with running(world_of_totp(A_DAY)) as world:
+        kept = world.store.kept
+        world.kotak.broker.kill()
+        world.kotak.always = lambda seen: None if "orders" in seen.path else Refuse()
+        await reject(world)
+    world.store.kept = kept  # as if neod had been killed ahead of taking it away
+
+    world.boot()
+    await world.run_for(5)
+
+    assert world.board.valid() is None
+
+
+async def test_a_session_that_is_alive_is_left_alone(autojump_clock: MockClock) -> None:
+    async with running(world_of_totp(A_DAY)) as world:
+        assert (await reject(world)).outcome == "alive"
+        assert (await reject(world)).outcome == "alive"
+        assert (world.generation, len(probes(world))) == (1, 1)
+
+        await trio.sleep(11)  # a proof of life does not last
+        world.kotak.broker.kill()
+        assert (await reject(world)).outcome == "renewed"
+
+
+@pytest.mark.parametrize("fault", [Canned(502), Hang(), Refuse(), Canned(200, b"<html>")])
+async def test_without_a_proof_of_life_it_is_served_on_while_it_is_renewed(
+    autojump_clock: MockClock, fault: Fault
+) -> None:
+    async with running(world_of_totp(A_DAY)) as world:
+        first = world.board.valid()
+        world.kotak.always = lambda seen: fault if "orders" in seen.path else Canned(503)
+        assert (await reject(world)).outcome == "deferred"
+        assert world.board.valid() is first
+
+        world.kotak.always = None
+        await trio.sleep(120)  # the suspicion stands, so it is tried again without another word
+        assert world.generation == 2
+
+
+async def test_a_flow_without_a_second_path_is_renewed_on_a_bots_word(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(World(A_DAY, bearer_life=None)) as world:
+        assert (await reject(world)).outcome == "renewed"
+        assert (world.generation, probes(world)) == (2, [])
+
+
+async def test_a_suspicion_stands_over_a_restart(autojump_clock: MockClock) -> None:
+    async with running(World(A_DAY)) as world:
+        world.kotak.always = lambda _: Canned(503)
+        assert (await reject(world)).outcome == "deferred"
+    world.kotak.always = None
+
+    world.boot()
+    await world.run_for(5)
+
+    assert world.generation == 2
+
+
+async def test_only_the_session_that_is_there_can_be_rejected(autojump_clock: MockClock) -> None:
+    async with running(World(A_DAY)) as world:
+        await reject(world)
+        before = accepted(world)
+        assert (await reject(world, 1)).outcome == "newer"
+        assert (await reject(world, 7)).outcome == "newer"  # of a ledger that was lost
+        assert accepted(world) == before
+
+
+async def test_a_session_that_is_too_young_is_not_doubted(autojump_clock: MockClock) -> None:
+    async with running(World(A_DAY), age=59) as world:
+        assert (await reject(world)).outcome == "too_young"
+        await trio.sleep(2)
+        assert (await reject(world)).outcome == "renewed"
+    async with running(World(Settings(life=40)), age=9) as world:  # a quarter of its life
+        assert (await reject(world)).outcome == "too_young"
+        await trio.sleep(1)
+        assert (await reject(world)).outcome == "renewed"
+
+
+@pytest.mark.parametrize("evidence", [100008, "1037", {"stCode": 100021}, '{"stCode":5203}', 503])
+async def test_evidence_of_something_else_never_causes_a_login(
+    autojump_clock: MockClock, evidence: object
+) -> None:
+    async with running(World(A_DAY)) as world:
+        answer = await reject(world, evidence=evidence)
+        assert answer.outcome == "not_a_session_fault"
+        assert accepted(world) == 1
+
+
+async def test_a_dead_bearer_costs_a_bearer_and_no_login(autojump_clock: MockClock) -> None:
+    async with running(World(msgspec.structs.replace(A_DAY, bearer_life=24 * HOUR))) as world:
+        answer = await reject(world, evidence={"code": "900901"})
+        assert answer.outcome == "renewed"
+        assert (world.generation, accepted(world)) == (2, 1)
+
+
+async def test_p4_a_thousand_rejects_at_once_are_one_question_and_one_login(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(world_of_totp(A_DAY)) as world:
+        world.kotak.broker.kill()
+        told: Counter[str] = Counter()
+
+        async def bot(number: int) -> None:
+            await trio.sleep(number % 10 / 20)  # some come while the login is under way
+            told[(await reject(world, 1)).outcome] += 1
+
+        async with trio.open_nursery() as bots:
+            for number in range(1000):
+                bots.start_soon(bot, number)
+        assert set(told) <= {"renewed", "newer"}
+        assert told.total() == 1000
+        assert (len(probes(world)), accepted(world)) == (1, 2)
+
+
+async def test_a_bot_that_leaves_does_not_take_the_others_answer_with_it(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(world_of_totp(A_DAY)) as world:
+        world.kotak.broker.kill()
+        async with trio.open_nursery() as bots:
+            with trio.move_on_after(0.05):
+                await reject(world)
+            bots.start_soon(reject, world, 1)
+        assert world.generation == 2
+
+
+async def test_a_reject_before_any_session_has_no_answer(autojump_clock: MockClock) -> None:
+    world = World(A_DAY)
+    assert await world.keeper.reject(1, DEAD, BOT) is None
+
+
+# Another program that logs in
+
+
+async def test_a_session_from_a_reject_is_not_renewed_by_another_for_5_then_15_then_60_minutes(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(World(msgspec.structs.replace(A_DAY, bearer_life=24 * HOUR))) as world:
+        await reject(world)
+        gaps, at = [], trio.current_time()
+        for _ in range(4):
+            while (answer := await reject(world)).outcome != "renewed":
+                assert answer.outcome in ("too_young", "deferred")
+                if answer.outcome == "deferred":
+                    assert "contended" in answer.detail
+                await trio.sleep(20)
+            gaps.append(trio.current_time() - at)
+            at = trio.current_time()
+        for gap, least in zip(gaps, (*COOL, COOL[-1]), strict=True):
+            assert least <= gap <= least + 25
+
+
+async def test_an_hour_of_peace_ends_the_contention(autojump_clock: MockClock) -> None:
+    async with running(World(A_DAY)) as world:
+        await reject(world)
+        await trio.sleep(COOL[0] + 10)
+        await reject(world)
+        await trio.sleep(HOUR + 10)
+        assert (await reject(world)).outcome == "renewed"
+        await trio.sleep(COOL[0] + 10)
+        assert (await reject(world)).outcome == "renewed"
+
+
+async def test_what_is_contended_and_dead_waits_too(autojump_clock: MockClock) -> None:
+    async with running(world_of_totp(A_DAY)) as world:
+        for expected in ("renewed", "deferred"):
+            world.kotak.broker.kill()
+            assert (await reject(world)).outcome == expected
+            await trio.sleep(70)
+        assert world.board.valid() is None
+        assert "contended" in world.board.standing.why
+        await trio.sleep(COOL[0])
+        assert world.generation == 3
+
+
+async def test_rejects_leave_the_logins_that_are_kept_for_lapsed_sessions(
+    autojump_clock: MockClock,
+) -> None:
+    budget = {"logins_per_10min": 4, "logins_per_day": 10}
+    async with running(World(A_DAY, renewal=budget)) as world:
+        for _ in range(60):
+            await reject(world)
+            await trio.sleep(10 * 60)
+        assert accepted(world) == 2  # ten, less the eight that are kept
+        assert (await reject(world)).outcome == "deferred"
+
+
+# Pause
+
+
+async def test_paused_it_does_not_log_in_and_serves_what_is_valid(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(World(Settings(life=HOUR, bearer_life=24 * HOUR))) as world:
+        await world.keeper.pause(SOMEBODY)
+        await trio.sleep(HOUR - 200)
+        assert world.board.valid()
+        assert world.state == "paused"
+        await trio.sleep(HOUR)
+        assert world.board.valid() is None
+        assert accepted(world) == 1
+
+        world.boot()
+    await world.run_for(HOUR)
+    assert (world.state, accepted(world)) == ("paused", 1)  # over a restart too
+
+
+async def test_paused_it_logs_in_on_a_persons_word_and_resumed_by_itself(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(World(Settings(life=HOUR, bearer_life=24 * HOUR))) as world:
+        await world.keeper.pause(SOMEBODY)
+        assert not (await world.keeper.renew(SOMEBODY)).failed
+        assert (accepted(world), world.state) == (2, "paused")
+        await trio.sleep(2 * HOUR)
+        await world.keeper.resume(SOMEBODY)
+        await trio.sleep(5)
+        assert (accepted(world), world.state) == (3, "ok")
+
+
+async def test_paused_a_reject_is_put_off_and_a_bearer_is_renewed(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(World(Settings(life=24 * HOUR, bearer_life=HOUR))) as world:
+        await world.keeper.pause(SOMEBODY)
+        assert (await reject(world)).outcome == "deferred"
+        await trio.sleep(10 * HOUR)
+        assert world.board.valid()
+        assert accepted(world) == 1
+
+
+async def test_a_pause_on_a_full_disk_holds_until_a_restart_and_says_so(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(World(A_DAY)) as world:
+        world.ledger.full = True
+        assert "a restart undoes it" in await world.keeper.pause(SOMEBODY)
+        assert world.ledger.history.paused
+        assert "already" in await world.keeper.pause(SOMEBODY)
+
+
+# Hours: Wednesday, 15 November 2023, 03:43:20 in India is START
+
+
+async def test_no_login_outside_the_hours_and_one_as_they_open(autojump_clock: MockClock) -> None:
+    world = World(Settings(), renewal={"hours": ["Mon-Fri 08:30-15:45"], "lead": "10min"})
+    opens = START - (3 * HOUR + 43 * 60 + 20) + 8 * HOUR + 20 * 60
+
+    await world.run_for(3 * HOUR)
+    assert world.kotak.seen == []
+    assert world.state == "outside_hours"
+    assert world.board.standing.next == opens
+
+    world.boot()
+    await world.run_for(24 * HOUR)
+    assert [login.at - opens < 1 for login in world.kotak.logins] == [True]
+    assert world.state == "outside_hours"
+
+
+async def test_hours_hold_up_no_person(autojump_clock: MockClock) -> None:
+    world = World(Settings(), renewal={"hours": ["Mon-Fri 08:30-15:45"]})
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run)
+        assert not (await world.keeper.renew(SOMEBODY)).failed
+        await trio.sleep(1)
+        assert world.board.valid()
+        nursery.cancel_scope.cancel()
+
+
+async def test_it_is_told_that_no_session_was_there_in_time(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World(Settings(), renewal={"hours": ["Mon-Fri 08:30-15:45"], "ready_by": "08:45"})
+    world.kotak.always = lambda _: Canned(503)
+    await world.run_for(24 * HOUR)
+    assert caplog.messages.count("not_ready_by") == 1
+
+
+# The ledger tells of it
+
+
+async def test_the_logbook_has_one_entry_for_what_was_done_and_what_came_of_it(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(World(A_DAY, mpin=TOTP["mpin"])) as world:
+        await reject(world)
+        await world.keeper.pause(SOMEBODY)
+        book = entries(world.ledger.lines, since=0, limit=100)
+        assert [(e.event, e.outcome, e.generation) for e in book] == [
+            ("pause", None, None),
+            ("login", "accepted", 2),
+            ("first_factor", "accepted", None),
+            ("bearer", "accepted", None),
+            ("reject", "unclear", 1),
+            ("login", "accepted", 1),
+            ("first_factor", "accepted", None),
+            ("bearer", "accepted", None),
+        ]
+        assert [e.word for e in book[:2]] == [SOMEBODY, BOT]
+        assert entries(world.ledger.lines, since=0, limit=2) == book[:2]
+        assert entries(world.ledger.lines, since=book[0].at, limit=100) == book[:1]
+        assert isinstance(world.ledger.lines[-1], Paused)
+        assert any(isinstance(line, Rejected) for line in world.ledger.lines)
