@@ -308,7 +308,9 @@ def _reject(options: Options, environ: Mapping[str, str]) -> int:
     word = options.words[1]
     if not (word.isascii() and word.isdigit() and len(word) < 19):
         raise Usage(f"neoctl reject takes a generation, not {word!r}: neoctl get generation")
-    fields: dict[str, object] = {"generation": int(word), "evidence": options.evidence or None}
+    # From stdin, where it does not stand in an argv: it may be a reply with anything in it.
+    evidence = sys.stdin.read() if options.evidence == "-" else options.evidence
+    fields: dict[str, object] = {"generation": int(word), "evidence": evidence or None}
     return _post("/v1/reject", fields, options, environ, wait=LOGIN_TIME)
 
 

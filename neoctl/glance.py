@@ -35,7 +35,9 @@ def _entry(entry: dict[str, object]) -> str:
         who = f"{word.get('executable') or '?'}, pid {word['pid']}" if word.get("pid") else "neod"
         parts.append(f"asked for: {word['verb']}, by {who}")
     outcome = entry.get("outcome") or "-"
-    return f"{day}  {entry['event']:12} {outcome:14} {'; '.join(parts)}".rstrip()
+    line = f"{day}  {entry['event']:12} {outcome:14} {'; '.join(parts)}".rstrip()
+    # A path may hold anything, and a terminal does what it is told.
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 def _account(name: str, standing: dict[str, object], now: float) -> str:

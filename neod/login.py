@@ -79,6 +79,11 @@ def _prompt() -> Secret:
 def _show(keeper: Keeper, asked: Asked) -> int:
     try:
         held = check(keeper.board, Wanted())
+        if asked.failed:
+            print(f"neod: {asked.detail}", file=sys.stderr)
+            still = f"generation {held.session.generation} of before is valid all the same"
+            print(f"neod: {still}", file=sys.stderr)
+            return exit_status("broker_unavailable")
     except Problem as problem:
         print(f"neod: {asked.detail}", file=sys.stderr)
         if problem.action:

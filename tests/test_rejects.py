@@ -1,22 +1,30 @@
 """Rejects, pauses and hours: what bots and people wish, by the keeper in virtual time."""
 
+import itertools
+import os
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import msgspec
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from neod.account.history import Paused, Rejected, Word
+from neod.account.history import COOL, Paused, Rejected, Word
 from neod.account.logbook import entries
-from neod.account.policy import COOL
 from neod.account.rejection import Answer
-from neod.kotak.replies import read_evidence
-from neod.sandbox.broker import Settings
+from neod.ipc.http1 import Response
+from neod.ipc.peers import Peer
+from neod.kotak.flows import proof_of_life
+from neod.kotak.replies import EVIDENCE, read_evidence
+from neod.sandbox.broker import Flow, Kind, Settings
 from tests.fakes.clock import START
 from tests.fakes.kotak import Canned, Fault, Hang, Refuse, Seen
+from tests.fakes.ledger import MemoryLedger
 from tests.fakes.world import SOMEBODY, World
 from tests.test_factors import HOUR, TOTP, world_of_totp
 
@@ -390,3 +398,205 @@ async def test_the_logbook_has_one_entry_for_what_was_done_and_what_came_of_it(
         assert entries(world.ledger.lines, since=book[0].at, limit=100) == book[:1]
         assert isinstance(world.ledger.lines[-1], Paused)
         assert any(isinstance(line, Rejected) for line in world.ledger.lines)
+
+
+# What went wrong once
+
+
+@pytest.mark.parametrize("until_restart", [2 * 60, 12 * HOUR])
+async def test_p3_rejects_of_dead_sessions_leave_the_kept_logins_over_restarts_too(
+    autojump_clock: MockClock, until_restart: float
+) -> None:
+    limits = {"logins_per_10min": 4, "logins_per_day": 24}
+    world = world_of_totp(A_DAY)
+    world.boot(**TOTP, renewal=limits)
+
+    async def hammer() -> None:
+        while True:
+            await trio.sleep(20)
+            if world.board.valid():
+                world.kotak.broker.kill()  # as Kotak says 100022 while markets are closed
+                await reject(world)
+
+    for _ in range(round(12 * HOUR / until_restart)):
+        with trio.move_on_after(until_restart):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(world.run)
+                nursery.start_soon(hammer)
+        world.boot(**TOTP, renewal=limits)
+    assert 5 < accepted(world) <= 16
+
+
+async def test_a_login_that_brings_the_dead_token_again_is_no_new_session(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(world_of_totp(A_DAY)) as world:
+        broker = world.kotak.broker
+        token, begin = broker.sessions[-1].token, broker._begin
+
+        def again(kind: Kind, flow: Flow, now: float) -> Response:
+            answer = begin(kind, flow, now)
+            fresh = broker.sessions[-1].token
+            return msgspec.structs.replace(
+                answer, body=answer.body.replace(fresh.encode(), token.encode())
+            )
+
+        broker.kill()
+        broker._begin = again  # type: ignore[method-assign]
+        assert (await reject(world)).outcome == "deferred"
+        await trio.sleep(HOUR)
+        assert world.generation == 1
+        assert len(world.ledger.history.logins) < 50  # backed off, where a limit is none
+
+
+async def test_a_kept_session_that_is_older_than_the_ledger_is_not_served(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(World(A_DAY)) as world:
+        old = world.store.kept
+        await reject(world)
+    world.store.kept = old
+
+    world.boot()
+    await world.run_for(1)
+
+    assert world.generation == 3
+
+
+async def test_a_kill_between_the_store_and_the_ledger_costs_no_login(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(World(A_DAY)) as world:
+        await reject(world)
+    lines = [line for line in world.ledger.lines if getattr(line, "generation", 0) != 2]
+    world.ledger = MemoryLedger(lines)
+
+    world.boot()
+    await world.run_for(1)
+
+    assert (world.generation, world.ledger.history.generation) == (2, 2)
+
+
+async def test_a_reject_that_comes_while_a_login_fails_is_looked_into_all_the_same(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(world_of_totp(A_DAY)) as world:
+        world.kotak.always = lambda seen: None if "orders" in seen.path else Hang()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.keeper.renew, SOMEBODY)
+            await trio.sleep(1)
+            world.kotak.broker.kill()
+            assert (await reject(world)).outcome == "deferred"
+            assert len(probes(world)) == 1
+            assert world.board.valid() is None
+
+
+@pytest.mark.parametrize("url", [None, "http://[kotak", "//[x", "http://kotak.example/", "x"])
+def test_a_base_url_that_is_none_is_not_asked(url: str | None) -> None:
+    assert proof_of_life("trade", url, {}) is None
+
+
+async def test_a_bot_that_hammers_is_a_question_in_ten_seconds(autojump_clock: MockClock) -> None:
+    async with running(world_of_totp(A_DAY)) as world:
+        world.kotak.always = lambda seen: Canned(502) if "orders" in seen.path else None
+        await reject(world)
+        await trio.sleep(70)
+        before, until = len(probes(world)), trio.current_time() + 60
+        while trio.current_time() < until:
+            await reject(world)
+            await trio.sleep(0.05)
+        assert len(probes(world)) - before <= 7
+
+
+async def test_a_reject_does_not_cost_the_renewal_ahead_of_the_end(
+    autojump_clock: MockClock,
+) -> None:
+    budget = {"logins_per_10min": 4, "logins_per_day": 9}
+    settings = Settings(life=HOUR, bearer_life=24 * HOUR)
+    async with running(World(settings, renewal=budget)) as world:
+        await reject(world)  # put off: of nine logins, eight are kept
+        await trio.sleep(HOUR)
+        assert world.board.valid()
+        assert world.generation == 2
+
+
+async def test_a_clock_that_was_wrong_does_not_prolong_a_contention(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(World(msgspec.structs.replace(A_DAY, bearer_life=24 * HOUR))) as world:
+        world.time.step(3 * HOUR)
+        assert (await reject(world)).outcome == "renewed"
+        world.time.step(-3 * HOUR)
+        assert (await reject(world)).outcome == "renewed"
+
+
+async def test_rejects_of_bearers_are_no_more_than_one_in_five_minutes(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(World(msgspec.structs.replace(A_DAY, bearer_life=HOUR))) as world:
+        before = world.generation
+        for _ in range(360):
+            await reject(world, evidence="900901")
+            await trio.sleep(5)
+        assert world.generation - before <= 8
+        assert accepted(world) == 1
+
+
+async def test_secrets_that_are_others_at_each_read_are_backed_off(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(A_DAY)
+    numbers = itertools.count()
+
+    async def flapping(texts: list[str]) -> str:
+        await trio.lowlevel.checkpoint()
+        return str(next(numbers))
+
+    monkeypatch.setattr(world.ledger, "fingerprint", flapping)
+    await world.run_for(60)
+    assert next(numbers) < 60
+    assert world.state == "blocked"
+
+
+def test_what_a_caller_is_called_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "readlink", lambda _: Path(os.fsdecode(b"/tmp/\xff/curl")))
+    assert Peer(1, 0, 0).executable == r"/tmp/\xff/curl"
+
+
+@pytest.mark.parametrize(
+    ("evidence", "about"),
+    [
+        (100022, "session"),
+        (" 100022 ", "session"),
+        ('{"stCode":100022,"errMsg":"invalid session token"}', "session"),
+        ({"data": {"stCode": "100022"}}, "session"),
+        ("401 Unauthorized after 500 ms", "session"),
+        ("BUY 400 INFY: HTTP 401 invalid session token", "session"),
+        (None, "session"),
+        ("", "session"),
+        (True, "session"),
+        ([], "session"),
+        ({"code": "900901", "status": 401}, "bearer"),
+        ("HTTP 503", "other"),
+        (429, "other"),
+        ({"status": 401, "body": {"stCode": 100008}}, "other"),
+        ([{"stCode": 100008}], "other"),
+        ({"status_code": 401, "text": '{"stCode":100008}'}, "other"),
+        ("stCode 1037", "other"),
+    ],
+)
+def test_evidence_says_what_it_is_of(evidence: object, about: str) -> None:
+    assert read_evidence(evidence).about == about
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=20,
+    )
+)
+def test_any_evidence_is_taken_and_none_of_it_is_repeated(evidence: object) -> None:
+    assert read_evidence(evidence).says in {means.says for _, means in EVIDENCE} | {
+        "no code that is known"
+    }

@@ -15,8 +15,12 @@ Step = Literal["bearer", "first_factor", "login"]
 Result = Literal[
     "accepted", "rejected", "rate_limited", "unavailable", "unanswered", "unintelligible"
 ]
+# What the broker said of a session that a bot rejected, when it was asked by another way: dead,
+# alive, or nothing clear. A reject that came too soon after another is put off, and says only that
+# there was one.
 Verdict = Literal["dead", "unclear", "alive", "put_off"]
 KEPT = 8  # sets of secrets whose refusals and doubts are remembered
+COOL = (300.0, 900.0, 3600.0)  # seconds that a session from a reject stands against the next one
 PEACE = 3600.0  # seconds without a reject after which those before it count no more
 TEN_MINUTES = 600.0  # seconds
 ANY_SECRETS = "*"  # stands for all secrets, where it is not known which were refused
@@ -100,9 +104,7 @@ class Rejected(Entry, frozen=True, kw_only=True, tag="rejected"):
     """A bot said that the broker refused this generation."""
 
     generation: int
-    # What the broker said when it was asked by another way: dead, alive, or nothing clear. A
-    # reject that came too soon after another is put off, and says only that there was one.
-    verdict: Verdict
+    verdict: str  # a Verdict; one that only a later version knows is unclear to this one
     detail: str = ""  # what the evidence means
     word: Word | None = None
 
@@ -133,9 +135,12 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     totp_step: int = 0  # the last code that was sent
     paused: bool = False
     rejected: Rejected | None = None  # speaks of the session that is there
-    contests: int = 0  # sessions that came from a reject, with less than an hour between rejects
-    contested: bool = False  # the session that is there is one of them
     rejected_at: float = 0.0  # the last reject
+    expires_at: float = 0.0  # the end that the last snapshot has
+    # Another program may be logging in: how many sessions came from rejects, with less than an
+    # hour of peace between these, and until when the last of them is not renewed for another.
+    contests: int = 0
+    contended_until: float = 0.0
 
     def suspect(self, secrets: str) -> Suspect:
         """What befell these secrets: nothing, if they are not remembered."""
@@ -191,27 +196,27 @@ def settle(history: History) -> History:
 
 def _publish(history: History, line: Published) -> History:
     before = history.rejected
+    history = msgspec.structs.replace(
+        history, generation=line.generation, expires_at=float(line.expires_at)
+    )
     if line.bearer:  # the token is the one that was rejected, if one was
         after = before and msgspec.structs.replace(before, generation=line.generation)
-        return msgspec.structs.replace(history, generation=line.generation, rejected=after)
+        return msgspec.structs.replace(history, rejected=after)
+    contests = history.contests + (before is not None)
+    cool = COOL[min(contests, len(COOL)) - 1] if before else 0.0
     return msgspec.structs.replace(
-        history,
-        generation=line.generation,
-        rejected=None,
-        contested=before is not None,
-        contests=history.contests + (before is not None),
+        history, rejected=None, contests=contests, contended_until=line.at + cool if cool else 0.0
     )
 
 
 def _reject(history: History, line: Rejected) -> History:
-    quiet = line.at - history.rejected_at >= PEACE
-    stands = {"put_off": history.rejected, "alive": None}.get(line.verdict, line)
+    # That nobody rejects what has lapsed, while a contention holds up its renewal, is no peace.
+    calm = line.at - history.contended_until >= COOL[1]
+    if calm and line.at - history.rejected_at >= PEACE:
+        history = msgspec.structs.replace(history, contests=0, contended_until=0.0)
+    stands: dict[str, Rejected | None] = {"put_off": history.rejected, "alive": None}
     return msgspec.structs.replace(
-        history,
-        rejected_at=line.at,
-        rejected=stands,
-        contests=0 if quiet else history.contests,
-        contested=history.contested and not quiet,
+        history, rejected_at=line.at, rejected=stands.get(line.verdict, line)
     )
 
 

@@ -17,6 +17,7 @@ from neod.account.credentials import Credentials, credentials, read_all, to_fing
 from neod.account.dialogue import Dialogue, LedgerFull, record, stamp
 from neod.account.edge import DAY, learn
 from neod.account.history import (
+    COOL,
     TEN_MINUTES,
     EdgeKnown,
     Outcome,
@@ -35,7 +36,7 @@ from neod.account.rejection import Answer
 from neod.account.session import Board, Failure, Held, Standing
 from neod.account.store import Kept, Store, login_of, unusable
 from neod.account.wishes import Asked, NotUnblocked, OtpWanted, Rejecting
-from neod.clock import Clock, wait_until
+from neod.clock import Clock, clock_time, wait_until
 from neod.config import Account
 from neod.kotak.client import Send
 from neod.kotak.flows import Totp, proof_of_life
@@ -46,7 +47,8 @@ LOGIN_TIME = 60.0  # seconds for a login, whatever the number of its requests
 OTP_TIME = 300.0  # seconds that a person has to type an OTP
 SECRETS_SOON = 2.0  # seconds that a kept session waits for the secrets that it was got with
 READY_BY_LATE = 300.0  # seconds after it that it is still told that there was no session
-ALIVE_FOR = 10.0  # seconds that a proof of life is good for
+ALIVE_FOR = 10.0  # seconds that the broker's word on whether a session is alive is good for
+BUG_PAUSE = 5.0  # seconds after a bug, so that it does not spin
 SAID_AGAIN = 300.0  # seconds after which one more reject that leads to nothing is written down
 Connect = Callable[[], AbstractAsyncContextManager[Send]]
 
@@ -78,6 +80,7 @@ class Keeper:
         self._kept = kept  # the session of before a restart, until it is judged
         self._drawn = draw()  # holds still while a session lives, else it would creep
         self._secrets = ""  # their fingerprint
+        self._changes = 0  # how often in a row they were others than the last time
         self._trouble: policy.Trouble | None = None
         self._failing = False
         self._last_failure: Failure | None = None
@@ -86,8 +89,10 @@ class Keeper:
         self._asked: Asked | None = None
         self._otp: OtpWanted | None = None
         self._rejecting: Rejecting | None = None
-        self._proven_at = -ALIVE_FOR  # CLOCK_BOOTTIME, when the broker called the session alive
+        self._asked_at = -ALIVE_FOR  # CLOCK_BOOTTIME, when the broker was asked of the session …
+        self._said_alive: bool | None = None  # … and what it said
         self._bearer_rejected = 0  # the generation whose bearer was
+        self._bearer_from_reject = False  # the bearer that is there came from one
         self._deadline = trio.CancelScope()  # of the login that is under way
         self._got_with = ""  # the fingerprint of the secrets that the session was got with
         self._lapse_told = 0  # the generation whose lapse was logged
@@ -99,22 +104,32 @@ class Keeper:
         await self._give_up_pending()
         await self._take_up_kept()
         while True:
-            if self._rejecting:
-                await self._look_into(self._rejecting)
-            if self._asked and policy.barred(
-                self._clock.wall(), self.ledger.history, self._secrets
-            ):
-                await self._see_secrets()  # they may be others by now
-            decision = self._decide()
-            await self._stand(decision)
-            if decision.do == "wait":
-                self._tell(decision.why, failed=True)  # who asked for a login does not get one
-                self._answer(Answer("deferred", decision.why))
-                await wait_until(self._next_look(decision), self._clock, self._news)
-                self._news = trio.Event()
-            else:
-                await self._attempt(decision)
-                await self._give_up_pending()
+            try:
+                await self._turn()
+            except Exception as error:  # noqa: BLE001 - a bug here must not end other accounts
+                log.error("bug", account=self.account.name, exc_info=error)
+                self._failed(
+                    "internal_error", f"a bug in neod: {type(error).__name__}", "report it"
+                )
+                await trio.sleep(BUG_PAUSE)
+
+    async def _turn(self) -> None:
+        """See what is to be done, and do it, or wait until that may have changed."""
+        if self._rejecting:
+            await self._look_into(self._rejecting)
+        if self._asked and policy.barred(self._clock.wall(), self.ledger.history, self._secrets):
+            await self._see_secrets()  # they may be others by now
+        decision = self._decide()
+        await self._stand(decision)
+        if decision.do != "wait":
+            await self._attempt(decision)
+            await self._give_up_pending()
+            return
+        self._tell(decision.why, failed=True)  # who asked for a login does not get one
+        self._defer(decision.why)
+        if self._rejecting is None:  # else it came just now
+            await wait_until(self._next_look(decision), self._clock, self._news)
+            self._news = trio.Event()
 
     def look(self) -> None:
         """Judge everything afresh: the clocks may have jumped."""
@@ -157,6 +172,8 @@ class Keeper:
             return answer
         rejecting = self._rejecting
         if rejecting is None or rejecting.generation != generation:
+            if rejecting is not None:  # of a session that was replaced since
+                self._answer(Answer("newer", "it has been replaced"))
             rejecting = self._rejecting = Rejecting(trio.Event(), generation, evidence, word)
             self._news.set()
         await rejecting.ended.wait()
@@ -184,7 +201,9 @@ class Keeper:
         await self.ledger.append(Unblocked(word=word, **stamp(self._clock)))
         self._trouble = None
         self._news.set()
-        when = "once neoctl resume is said" if history.paused else "and is tried now"
+        when = (
+            "once neoctl resume is said" if history.paused else "and tried as soon as it may be"
+        )
         return f"{self.account.name}: one more login is allowed, {when}"
 
     async def pause(self, word: Word) -> str:
@@ -224,13 +243,18 @@ class Keeper:
             self._rejecting.ended.set()
             self._rejecting = None
 
+    def _defer(self, why: str) -> None:
+        """Put off a reject that was looked into; another will be, at the next turn."""
+        if self._rejecting and self._rejecting.looked_into:
+            self._answer(Answer("deferred", why))
+
     async def _ask_for_otp(self) -> Secret:
         """Wait for a person's code. Raises LoginFailed."""
         wanted = self._otp = OtpWanted(trio.Event())
         why = "an OTP was sent; type it within 5 minutes: neoctl otp"
         await self._stand(policy.Decision("wait", "otp_needed", why, self._clock.wall() + OTP_TIME))
         self._tell(f"{self.account.name}: {why}", failed=False)
-        self._answer(Answer("deferred", why))
+        self._defer(why)
         log.event("otp_needed", account=self.account.name)
         self._deadline.relative_deadline = OTP_TIME + LOGIN_TIME
         with trio.move_on_after(OTP_TIME):
@@ -252,12 +276,18 @@ class Keeper:
         answer = rejection.weigh(
             self._clock.wall(), life, generation, held.session.generation, evidence
         )
-        if answer is None and 0 <= self._clock.boot() - self._proven_at < ALIVE_FOR:
+        if answer is None and self._was_asked and self._said_alive:
             return Answer("alive", "the broker was asked just now, and called the session alive")
         return answer
 
+    @property
+    def _was_asked(self) -> bool:
+        """True if the broker was asked just now whether the session is alive."""
+        return 0 <= self._clock.boot() - self._asked_at < ALIVE_FOR
+
     async def _look_into(self, rejecting: Rejecting) -> None:
         """See whether the session is dead. What is then to be done, policy decides."""
+        rejecting.looked_into = True
         if answer := self._weigh(rejecting.generation, rejecting.evidence):
             self._answer(answer)  # which has changed while the reject waited
             return
@@ -265,18 +295,17 @@ class Keeper:
         if held is None or life is None:
             return  # it has lapsed anyway
         if rejecting.evidence.about == "bearer" and held.bearer_renewable:
-            self._bearer_rejected = rejecting.generation
+            await self._doubt_bearer(rejecting, held)
             return
         alive = await self._is_alive(held)
         history = self.ledger.history
         stands = history.rejected and history.rejected.generation == rejecting.generation
         if alive:
-            self._proven_at = self._clock.boot()
             if stands:
                 await self._note(rejecting, "alive")
             self._answer(Answer("alive", "the broker was asked, and called the session alive"))
         elif alive is None:
-            until = policy.contended_until(self._clock.wall(), life.begin, history)
+            until = policy.contended_until(self._clock.wall(), history)
             if until and not stands:
                 if self._clock.wall() - history.rejected_at >= SAID_AGAIN:
                     await self._note(rejecting, "put_off")
@@ -286,6 +315,15 @@ class Keeper:
         else:
             await self._note(rejecting, "dead")
             self.board.lapse()
+
+    async def _doubt_bearer(self, rejecting: Rejecting, held: Held) -> None:
+        again = held.bearer_received_at + COOL[0]
+        if self._bearer_from_reject and 0 < again - self._clock.wall() <= COOL[0]:
+            why = f"this bearer came from a reject too; none does again before {clock_time(again)}"
+            self._answer(Answer("deferred", why))
+            return
+        self._bearer_rejected = rejecting.generation
+        await self._note(rejecting, "put_off")  # it says nothing of the token
 
     async def _note(self, rejecting: Rejecting, verdict: Verdict) -> None:
         line = Rejected(
@@ -310,16 +348,13 @@ class Keeper:
         """Ask the broker by another way than the bot's; None if that says nothing clear."""
         session = held.session
         request = proof_of_life(session.kind, session.base_url, session.headers)
-        if request is None:
-            return None
-        try:
+        if request is None or self._was_asked:
+            return self._said_alive if request else None
+        self._asked_at, self._said_alive = self._clock.boot(), None
+        with suppress(LoginFailed, OSError):
             async with self._connect() as send:
-                return says_alive(await send(request))
-        except (LoginFailed, OSError):
-            return None
-        except Exception as error:  # noqa: BLE001 - a bug here must not end other accounts
-            log.error("bug", account=self.account.name, exc_info=error)
-            return None
+                self._said_alive = says_alive(await send(request))
+        return self._said_alive
 
     # What to do now
 
@@ -375,7 +410,7 @@ class Keeper:
             failing=self._failing,
             last_failure=self._last_failure,
             logins=(
-                sum(now - TEN_MINUTES < at for at in history.logins),
+                sum(now - TEN_MINUTES < at for at in (*history.logins, *history.halves)),
                 sum(now - DAY < at for at in history.logins),
             ),
             clock_skew=self._skew,
@@ -407,7 +442,14 @@ class Keeper:
                 usable, secrets = await self._read_secrets()
                 if secrets != self._secrets:
                     self._secrets = secrets  # changed since: judge again
+                    self._changes += 1
+                    if self._changes > 2:
+                        why = "the secrets are others each time that they are read"
+                        self._failed(
+                            "secret_unavailable", why, "have a command print the same each time"
+                        )
                     return
+                self._changes = 0
                 async with self._connect() as send:
                     talk = self._dialogue(usable, send, decision.why)
                     try:
@@ -456,6 +498,11 @@ class Keeper:
         held = await log_in(
             self.account, usable, talk, old, self.ledger.history.generation + 1, self._clock
         )
+        before = self.board.held
+        if before and self.board.token_is_dead and before.session.token == held.session.token:
+            raise LoginFailed(
+                "unintelligible", "the login was accepted, and brought the token that is dead"
+            )
         await self._learn_edge(old, held)
         await self._publish(held, talk.why)
         self._tell(
@@ -492,14 +539,16 @@ class Keeper:
             bearer=bearer,
             **stamp(self._clock),
         )
-        # In this order: no generation is ever seen twice, and no session that a bot has seen is
-        # lost to a kill.
-        await record(self.ledger, line, self.account.name)
+        # In this order: what a bot has seen is not lost to a kill, no generation is seen twice, and
+        # what is kept is never older than the ledger.
         self._got_with = self._secrets
         await self._keep(held)
+        await record(self.ledger, line, self.account.name)
+        self._bearer_from_reject = bearer and self._bearer_rejected > 0
+        self._bearer_rejected = 0
         self._failing = False
         self._drawn = self._draw()
-        self._proven_at = -ALIVE_FOR
+        self._asked_at = -ALIVE_FOR
         self.board.publish(held)
         self._answer(Answer("renewed", f"generation {session.generation}: {why}"))
         log.event(
@@ -537,7 +586,7 @@ class Keeper:
             "login_failed", account=self.account.name, kind=kind, detail=detail, action=action
         )
         self._tell(f"{self.account.name}: {detail}", failed=True)
-        self._answer(Answer("deferred", f"the renewal failed: {detail}"))
+        self._defer(f"the renewal failed: {detail}")
 
     async def _give_up_pending(self) -> None:
         """Write of an attempt that nothing will be heard of any more that it was unanswered."""
@@ -578,6 +627,8 @@ class Keeper:
         rejected = history.rejected
         if not why and rejected and (rejected.generation, rejected.verdict) == (generation, "dead"):
             why = "the broker has called it dead"
+        if not why and generation < history.generation:
+            why = f"generation {history.generation} was there after it"
         # Secrets that cannot be had now are no reason to withhold what they brought.
         if not why and self._secrets and kept.secrets != self._secrets:
             why = "the credentials have changed since"

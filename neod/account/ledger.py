@@ -55,9 +55,8 @@ class Ledger(Protocol):
     async def append(self, line: Line) -> None:
         """Add a line; it is on the disk when this returns.
 
-        Raises OSError where it cannot be written. An attempt, or a person's word, is then not
-        added, for nothing must follow from it; anything else has happened, counts all the same,
-        and is written later.
+        Raises OSError where it cannot be written. An attempt, or an unblock, is then not added,
+        for nothing must follow from it; anything else counts all the same, and is written later.
         """
 
     async def fingerprint(self, texts: list[str]) -> str:
@@ -94,6 +93,7 @@ class FileLedger:
 
     async def append(self, line: Line) -> None:
         ahead = isinstance(line, Attempt | Unblocked)  # it allows what must not be done without
+        _encode(line)  # what cannot be written must not be owed for ever
         async with self._writing:
             if not ahead:
                 self._add(line)

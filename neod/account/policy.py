@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from neod.account.edge import DAY, Edge, ends_there
-from neod.account.history import PEACE, TEN_MINUTES, History
+from neod.account.history import COOL, TEN_MINUTES, History
 from neod.account.hours import Hours, is_open, opens_at
 from neod.clock import INDIA, clock_time
 
@@ -30,7 +30,6 @@ State = Literal[
 
 MARGIN = 15 * 60.0  # seconds ahead of the end that a renewal is due, at most
 SECOND_CHANCE = 30 * 60.0  # seconds after a refusal of proven secrets: brokers misreport at night
-COOL = (300.0, 900.0, 3600.0)  # seconds that a session from a reject stands against the next one
 PROVEN_AFTER = 60.0  # seconds that a session has to live before failures before it are forgotten
 EDGE_SPREAD = 3.0  # seconds after the edge within which the login starts
 FLOOR = 1.0  # seconds: the least that neod waits after any failure
@@ -86,6 +85,7 @@ class Decision(msgspec.Struct, frozen=True):
     state: State
     why: str
     at: float | None = None  # of a wait: when something is due; None if only news can end it
+    spare: bool = False  # a login that may not use up what is kept for sessions that lapse
 
 
 def decide(
@@ -118,17 +118,15 @@ def decide(
     if not history.pardoned and (bar := barred(now, history, secrets)):
         return bar
     if wanted.do == "login":
-        discretionary = asked or (life is not None and life.alive and life.rejected)
-        if bar := _over_budget(now, history, rules, discretionary=discretionary):
+        if bar := _over_budget(now, history, rules, discretionary=asked or wanted.spare):
             return bar
         if not asked and not is_open(rules.hours, now):
             return _until_open(now, rules.hours, wanted.why)
     if wanted.do == "login" and otp and not asked:
         why = f"{wanted.why}, and only a person can log in: neoctl renew, then neoctl otp"
         return Decision("wait", "otp_needed", why)
-    if (
-        not asked and trouble and trouble.at <= now < trouble.retry_at
-    ):  # a clock that was set back ends it
+    # A clock that was set back ends a backoff.
+    if not asked and trouble and trouble.at <= now < trouble.retry_at:
         state: State = "blocked" if trouble.local else "backing_off"
         tried = "1 attempt" if trouble.failures == 1 else f"{trouble.failures} attempts in a row"
         return Decision(
@@ -145,6 +143,8 @@ def _wanted(
 ) -> Decision:
     """What the session asks for, whatever stands in the way."""
     if life is None:
+        if history.rejected and now < history.expires_at:  # it was so before a restart
+            return _on_a_rejects_word(now, history, alive=False)
         return Decision("login", "starting", "there is no session yet")
     if life.end <= now or not life.alive:
         return _after_the_end(now, life, history, rules, draw, ahead)
@@ -152,10 +152,6 @@ def _wanted(
     # The bearer first: what keeps a login from being made does not keep a bearer from it.
     if bearer := _bearer(now, life, bearer_due):
         return bearer
-    if life.rejected:
-        if until := contended_until(now, life.begin, history):
-            return Decision("wait", "ok", contended(until), until)
-        return Decision("login", "renewing", "the session was rejected")
     if life.stuck or ends_there(_edge(history, rules), life.begin, life.end):
         due, reason = _after_edge(life, draw, ahead), "just after the day's edge"
     else:
@@ -163,6 +159,8 @@ def _wanted(
         reason = "ahead of its end"
         if now >= due:
             return Decision("login", "renewing", f"the session ends at {clock_time(life.end)}")
+    if life.rejected:
+        return _on_a_rejects_word(now, history, alive=True)
     renewal = Decision("wait", "ok", f"renews at {clock_time(due)}, {reason}", due)
     renewal = _within_hours(renewal, rules.hours)
     if bearer_due is not None and (renewal.at is None or bearer_due < renewal.at):
@@ -175,9 +173,7 @@ def _after_the_end(
     now: float, life: Life, history: History, rules: Rules, draw: float, ahead: float
 ) -> Decision:
     if life.rejected and life.end > now:
-        if until := contended_until(now, life.begin, history):
-            return Decision("wait", "backing_off", contended(until), until)
-        return Decision("login", "renewing", "the broker called the session dead")
+        return _on_a_rejects_word(now, history, alive=False)
     at_edge = life.stuck or ends_there(_edge(history, rules), life.begin, life.end)
     after_edge = _after_edge(life, draw, ahead)
     if at_edge and life.end <= now < after_edge:
@@ -207,16 +203,22 @@ def _bearer(now: float, life: Life, due: float | None) -> Decision | None:
     return None
 
 
-def contended_until(now: float, begin: float, history: History) -> float:
-    """Until when a session that began at `begin` is not renewed on a reject's word; 0: it may be.
+def _on_a_rejects_word(now: float, history: History, *, alive: bool) -> Decision:
+    if until := contended_until(now, history):
+        return Decision("wait", "ok" if alive else "backing_off", contended(until), until)
+    why = "the session was rejected" if alive else "the broker called the session dead"
+    return Decision("login", "renewing", why, spare=now < history.expires_at)
+
+
+def contended_until(now: float, history: History) -> float:
+    """Until when no session is renewed on a reject's word; 0 where one may be.
 
     Where each new session is soon rejected, another program seems to log in, and ends ours each
     time: two that take turns would log in for ever.
     """
-    if not history.contested or now - history.rejected_at >= PEACE:
-        return 0.0
-    until = begin + COOL[min(history.contests, len(COOL)) - 1]
-    return until if now < until else 0.0
+    until = history.contended_until
+    # Further away than any contention lasts, it was noted by a clock that was wrong.
+    return until if now < until <= now + COOL[-1] else 0.0
 
 
 def contended(until: float) -> str:

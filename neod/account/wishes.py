@@ -39,4 +39,5 @@ class Rejecting(msgspec.Struct):
     generation: int
     evidence: Evidence
     word: Word
+    looked_into: bool = False
     answer: Answer | None = None

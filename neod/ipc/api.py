@@ -186,7 +186,7 @@ class Api:
 
     async def logins(self, request: Request, _sent: Sent) -> Response:
         keeper = self._account(request)
-        limit = _generation(request, "limit")
+        limit = _whole(request, "limit")
         found = entries(
             keeper.ledger.lines,
             since=_seconds(request, "since"),
@@ -196,9 +196,7 @@ class Api:
 
     async def _session(self, request: Request) -> Held:
         board = self._account(request).board
-        wanted = Wanted(
-            min_valid=_seconds(request, "min_valid"), after=_generation(request, "after")
-        )
+        wanted = Wanted(min_valid=_seconds(request, "min_valid"), after=_whole(request, "after"))
         wait = _seconds(request, "wait")
         if wait > WAIT_MAX:
             raise Problem("bad_request", f"wait is at most {WAIT_MAX:.0f} seconds")
@@ -433,12 +431,12 @@ def _seconds(request: Request, name: str) -> float:
     return seconds
 
 
-def _generation(request: Request, name: str) -> int | None:
+def _whole(request: Request, name: str) -> int | None:
     text = request.query.get(name)
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise Problem("bad_request", f"{name} has to be a generation, a whole number")
+        raise Problem("bad_request", f"{name} has to be a whole number")
     return int(text)
 
 

@@ -1,5 +1,6 @@
 """Who is at the other end of a Unix socket, as the kernel knows it. Decides nothing."""
 
+import os
 import socket
 import struct
 from pathlib import Path
@@ -19,9 +20,11 @@ class Peer(msgspec.Struct, frozen=True):
     def executable(self) -> str | None:
         """What the process runs; None where /proc does not tell, or it has gone."""
         try:
-            return str(Path(f"/proc/{self.pid}/exe").readlink())
+            path = Path(f"/proc/{self.pid}/exe").readlink()
         except OSError:
             return None
+        # Whoever made the path chose its bytes, and it goes into files of UTF-8.
+        return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def peer_of(stream: trio.SocketStream) -> Peer:

@@ -70,10 +70,8 @@ ENVIRONMENTS: dict[Environment, Endpoints] = {
 
 def is_loopback(url: str) -> bool:
     """True if the URL's host is this machine's loopback, by address or as `localhost`."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False

@@ -47,7 +47,18 @@ class Cut:
     """The reply breaks off; the broker has done what was asked of it."""
 
 
-Fault = Canned | Refuse | Hang | Cut
+@dataclass
+class Slow:
+    """The reply takes so many seconds; the broker has done what was asked of it before."""
+
+    seconds: float
+
+
+class WrongType:
+    """The reply's Content-Type says that it is a page."""
+
+
+Fault = Canned | Refuse | Hang | Cut | Slow | WrongType
 
 
 @dataclass
@@ -60,6 +71,16 @@ class Seen:
     body: bytes
 
 
+class Witness:
+    """Is told of each request, in this order; of a reply only if it comes back whole."""
+
+    def sent(self, seen: Seen) -> None: ...
+
+    def judged(self, seen: Seen) -> None: ...
+
+    def answered(self, seen: Seen, status: int, body: bytes) -> None: ...
+
+
 class KotakInMemory(httpx.AsyncBaseTransport):
     """Faults are taken from `faults`, one a request; or from `always`, for as long as it is set."""
 
@@ -69,7 +90,9 @@ class KotakInMemory(httpx.AsyncBaseTransport):
         self.faults: deque[Fault | None] = deque()
         self.always: Callable[[Seen], Fault | None] | None = None
         self.seen: list[Seen] = []
-        self.latency = 0.1  # seconds
+        self.witness = Witness()
+        self.latency = 0.1  # seconds until the broker has a request
+        self.way_back = 0.0  # seconds that its reply then takes
         self.slow = 0.0  # seconds that the broker's clock is behind
 
     @property
@@ -86,6 +109,7 @@ class KotakInMemory(httpx.AsyncBaseTransport):
         headers = {name.lower(): value for name, value in request.headers.items()}
         seen = Seen(self.clock.wall(), request.url.path, headers, body)
         self.seen.append(seen)
+        self.witness.sent(seen)
         fault = self.faults.popleft() if self.faults else None
         if fault is None and self.always is not None:
             fault = self.always(seen)
@@ -96,13 +120,21 @@ class KotakInMemory(httpx.AsyncBaseTransport):
             await trio.sleep_forever()
         await trio.sleep(self.latency)
         if isinstance(fault, Canned):
+            self.witness.answered(seen, fault.status, fault.body)
             return httpx.Response(fault.status, headers=fault.headers, stream=Body(fault.body))
         now = self.clock.wall() - self.slow
         reply = self.broker.handle(request.method, seen.path, headers, body, now)
+        self.witness.judged(seen)
         if isinstance(fault, Cut):
             raise httpx.RemoteProtocolError("peer closed connection", request=request)
+        way_back = fault.seconds if isinstance(fault, Slow) else self.way_back
+        if way_back:
+            await trio.sleep(way_back)
+        kind = "text/html" if isinstance(fault, WrongType) else reply.content_type
+        date = formatdate(self.clock.wall() - self.slow, usegmt=True)
+        self.witness.answered(seen, reply.status, reply.body)
         return httpx.Response(
             reply.status,
-            headers={"Content-Type": reply.content_type, "Date": formatdate(now, usegmt=True)},
+            headers={"Content-Type": kind, "Date": date},
             stream=Body(reply.body),
         )

@@ -1,6 +1,7 @@
 """One account's whole world in virtual time: keeper, board, ledger, broker, clocks."""
 
 import random
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import trio
@@ -9,7 +10,7 @@ from neod import config
 from neod.account.history import Word
 from neod.account.keeper import Keeper
 from neod.account.session import Board
-from neod.clock import tick
+from neod.clock import Clock, tick
 from neod.sandbox.broker import Broker, Settings
 from tests.fakes.clock import START, VirtualClock
 from tests.fakes.kotak import KotakInMemory
@@ -21,7 +22,7 @@ PASSWORD = "sandbox-password"
 SOMEBODY = Word("test", 4711, "/usr/bin/test")
 
 
-def account(**changes: object) -> config.Account:
+def account(name: str = "main", /, **changes: object) -> config.Account:
     """An account that the sandbox knows; `changes` are keys of its table, None takes one away."""
     table: dict[str, object] = {
         "mobile": "+919999996708",
@@ -32,36 +33,51 @@ def account(**changes: object) -> config.Account:
     }
     table |= changes
     mistakes: list[str] = []
-    wanted = {"main": {key: value for key, value in table.items() if value is not None}}
+    wanted = {name: {key: value for key, value in table.items() if value is not None}}
     read = config.read({"account": wanted}, Path("/nowhere"), mistakes)
     assert not mistakes, mistakes
-    return read.accounts["main"]
+    return read.accounts[name]
 
 
 class World:
-    """Start and stop the keeper as a daemon would; the ledger's lines outlive it."""
+    """Start and stop the keeper as a daemon would; the ledger's lines outlive it.
+
+    Worlds that are given the same `time` are on one machine. The keeper reads `environ` anew for
+    each login; `board_of` makes the boards, of which a test may want to see more than is up.
+    """
 
     def __init__(
-        self, settings: Settings | None = None, *, start: float = START, **changes: object
+        self,
+        settings: Settings | None = None,
+        *,
+        start: float = START,
+        name: str = "main",
+        time: VirtualClock | None = None,
+        environ: Mapping[str, str] | None = None,
+        board_of: Callable[[str, Clock], Board] = Board,
+        **changes: object,
     ) -> None:
-        self.time = VirtualClock(start)
+        self.name = name
+        self.time = time or VirtualClock(start)
         self.clock = self.time.clock
+        self.environ = {} if environ is None else environ
+        self.board_of = board_of
         self.kotak = KotakInMemory(Broker(settings or Settings(life=3600)), self.clock)
         self.ledger = MemoryLedger()
         self.store = MemoryStore()
         self.random = random.Random(1)
-        self.account = account(**changes)
+        self.account = account(name, **changes)
         self.boot()
 
     def boot(self, **changes: object) -> None:
         """A new keeper, as after a restart of the process; `changes` are to the configuration."""
         if changes:
-            self.account = account(**changes)
+            self.account = account(self.name, **changes)
         full = self.ledger.full
         self.ledger = MemoryLedger(self.ledger.lines)
         self.ledger.full = full
         self.store = MemoryStore(self.store.kept)
-        self.board = Board(self.account.name, self.clock)
+        self.board = self.board_of(self.account.name, self.clock)
         self.keeper = Keeper(
             self.account,
             self.board,
@@ -70,7 +86,7 @@ class World:
             kept=self.store.load(),
             clock=self.clock,
             connect=self.kotak.connect,
-            environ={},
+            environ=self.environ,
             draw=self.random.random,
         )
 
