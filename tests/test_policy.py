@@ -375,3 +375,12 @@ def test_p3_refused_secrets_are_never_sent_again_without_a_persons_word(
         assert decision.do not in ("login", "bearer")
     if suspect.doubts > 1 and history.proven != SECRETS:
         assert decision.do not in ("login", "bearer")
+
+
+def test_failures_of_the_day_before_do_not_slow_down_those_of_this_midnight() -> None:
+    before = Trouble(failures=9, since=NOW - 2 * DAY, at=NOW - DAY, retry_at=NOW - DAY + 60)
+    lived = Life(begin=NOW - DAY + 60, end=NOW - 1, alive=False, bearer_begin=NOW - DAY + 60)
+    assert fail(NOW, before, lived, 0.99).failures == 1
+
+    at_once = msgspec.structs.replace(lived, begin=NOW - 30, end=NOW + DAY, bearer_begin=NOW - 30)
+    assert fail(NOW, before, at_once, 0.99).failures == 10

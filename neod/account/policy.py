@@ -339,7 +339,7 @@ def fail(
     Failures are forgotten only once a session has lived for a while: one that a login merely
     brought may be dead at once, and then the next login would be free again.
     """
-    if trouble is None or (life is not None and life.alive and _has_lived(now, life, trouble)):
+    if trouble is None or (life is not None and _has_lived(now, life, trouble)):
         failures, since = 1, now
     else:
         failures, since = trouble.failures + 1, min(trouble.since, now)
@@ -356,7 +356,10 @@ def fail(
 
 
 def _has_lived(now: float, life: Life, trouble: Trouble) -> bool:
-    """True if something was got since the trouble began, and has proven itself."""
+    """True if something was got since the last failure, and has proven itself.
+
+    That it has lapsed since is no matter: a failure of this midnight is none of yesterday's.
+    """
     last = max(life.begin, life.bearer_begin)
     enough = min(PROVEN_AFTER, life.token_lives / 4)
-    return last >= trouble.at and now - last >= enough
+    return last >= trouble.at and min(now, life.end) - last >= enough
