@@ -201,9 +201,7 @@ class Keeper:
         await self.ledger.append(Unblocked(word=word, **stamp(self._clock)))
         self._trouble = None
         self._news.set()
-        when = (
-            "once neoctl resume is said" if history.paused else "and tried as soon as it may be"
-        )
+        when = "once neoctl resume is said" if history.paused else "and tried as soon as it may be"
         return f"{self.account.name}: one more login is allowed, {when}"
 
     async def pause(self, word: Word) -> str:

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 import trio
@@ -30,10 +30,11 @@ from tests.fakes.world import World
 
 MIDNIGHT = 1_700_073_000.0  # 2023-11-16T00:00:00+05:30
 TAIL = 70.0  # seconds after the last event, in which whatever waits has to end
+READS_MAX = 2000  # looks of the reader in the course of a script
 WHO = Credentials()
 SecretName = Literal["password", "consumer_secret", "mpin", "access_token", "totp_secret"]
-OF_PASSWORD: tuple[SecretName, ...] = ("password", "consumer_secret")
-OF_TOTP: tuple[SecretName, ...] = ("access_token", "totp_secret")
+Login = Literal["password", "password, mpin", "password, otp", "totp", "totp, mpin"]
+LOGINS: tuple[Login, ...] = get_args(Login)
 
 
 # What may happen
@@ -129,6 +130,8 @@ class Restart:
 
 @dataclass(frozen=True)
 class SetClock:
+    """Of this machine alone; the broker's goes on as it was."""
+
     by: float  # seconds
 
 
@@ -168,8 +171,7 @@ Script = list[tuple[float, Event]]
 class Setup:
     """The account, its broker and its machine. The defaults are the simplest that there are."""
 
-    flow: Literal["password", "totp"] = "password"
-    factor: Literal["none", "mpin", "otp"] = "none"
+    login: Login = "password"  # its factors
     life: float | None = 3600.0  # seconds of a session; None: to midnight in India
     bearer_life: float = 86_400.0
     starts: float = -7200.0  # seconds after a midnight in India
@@ -184,8 +186,10 @@ class Setup:
     @property
     def secrets(self) -> tuple[SecretName, ...]:
         """What the configuration holds."""
-        names = OF_PASSWORD if self.flow == "password" else OF_TOTP
-        return (*names, "mpin") if self.factor == "mpin" else names
+        second: tuple[SecretName, ...] = ("mpin",) if "mpin" in self.login else ()
+        if self.login.startswith("password"):
+            return ("password", "consumer_secret", *second)
+        return ("access_token", "totp_secret", *second)
 
     def table(self) -> dict[str, object]:
         """The account's, as far as it is not the usual one."""
@@ -193,8 +197,9 @@ class Setup:
         renewal: dict[str, object] = {"edge": self.edge}
         if self.lavish:
             renewal |= {"logins_per_10min": 10_000, "logins_per_day": 100_000}
-        table |= {"second_factor": self.factor, "renewal": renewal}
-        if self.flow == "totp":
+        _, _, second = self.login.partition(", ")
+        table |= {"second_factor": second or "none", "renewal": renewal}
+        if self.login.startswith("totp"):
             none = dict.fromkeys(("password", "consumer_key", "consumer_secret"))
             table |= {"flow": "totp", "ucc": WHO.ucc, **none}
         return table
@@ -208,6 +213,7 @@ class Moment:
     at: float  # by trio's clock: neither set nor asleep
     wall: float
     boot: float
+    ahead: float  # seconds that this wall clock is ahead of the broker's
     process: int  # the first, the second, …
     machine: int  # the same, of its boots
 
@@ -257,7 +263,6 @@ class Answered(Entry):
     step: faults.Step | None
     status: int
     body: bytes
-    brokers: float  # what time it is at the broker's
 
 
 @dataclass(frozen=True)
@@ -321,6 +326,11 @@ class Environ(dict[str, str]):
         return value
 
 
+async def play(setup: Setup, script: Script) -> Trace:
+    """What comes of a script, with one account."""
+    return await Player(setup).play(script)
+
+
 class Player(Witness):
     """Plays one script with one account, and keeps the trace of it."""
 
@@ -359,7 +369,9 @@ class Player(Witness):
         """What came of it."""
         async with trio.open_nursery() as self._nursery:
             await self._start()
-            self._nursery.start_soon(self._poll)
+            # However long it all takes, the readers' part of the work is bounded.
+            pace = max(self.setup.poll, sum(delay for delay, _ in script) / READS_MAX)
+            self._nursery.start_soon(self._poll, pace)
             for delay, event in script:
                 await trio.sleep(delay)
                 await self._do(event)
@@ -390,7 +402,8 @@ class Player(Witness):
     def now(self) -> Moment:
         clock = self.world.clock
         at = trio.current_time()
-        return Moment(at, clock.wall(), clock.boot(), self._process, self._machine)
+        ahead = self.world.kotak.slow
+        return Moment(at, clock.wall(), clock.boot(), ahead, self._process, self._machine)
 
     # The process
 
@@ -426,10 +439,10 @@ class Player(Witness):
         await self._ended.wait()
         self.trace.append(Stopped(self.now, trio.current_time() - began))
 
-    async def _poll(self) -> None:
+    async def _poll(self, pace: float) -> None:
         while True:
             self.look()
-            await trio.sleep(self.setup.poll)
+            await trio.sleep(pace)
 
     # Events
 
@@ -462,6 +475,7 @@ class Player(Witness):
         self.trace.append(Moves(self.now))
         if isinstance(event, SetClock):
             self.world.time.step(event.by)
+            self.world.kotak.slow += event.by  # which has its own
         else:
             self.world.time.suspend(event.seconds)
 
@@ -592,9 +606,8 @@ class Player(Witness):
             )
 
     def answered(self, seen: Seen, status: int, body: bytes) -> None:
-        brokers = self.world.clock.wall() - self.world.kotak.slow
         step = faults.step_of(seen.path, seen.headers)
-        self.trace.append(Answered(self.now, seen, step, status, body, brokers))
+        self.trace.append(Answered(self.now, seen, step, status, body))
 
     def _board(self, name: str, clock: Clock) -> Board:
         return _Seen(name, clock, self._put)
