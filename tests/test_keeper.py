@@ -238,7 +238,7 @@ async def test_a_bug_in_a_login_ends_in_a_standing_and_not_in_a_crash(
         raise ZeroDivisionError
 
     world.kotak.always = broken
-    await world.run_for(10)
+    await world.run_for(1)
     assert world.board.standing.last_failure
     assert world.board.standing.last_failure.kind == "internal_error"
 

@@ -475,15 +475,23 @@ def _spent(setup: Setup, past: Trace, now: Moment) -> str:
 
 
 def p3_the_account_is_never_locked(story: Story, trace: Trace) -> None:
-    """A third refusal in a row comes only after a person's word that came after the second."""
-    row: list[Refused] = []  # since a login was accepted, or a person spoke
+    """After two refusals in a row that neod heard of, whatever the secrets, a person has to speak.
+
+    So one has to after one of them, if others before it were lost.
+    """
+    row: list[Refused] = []
+    spoken = 0  # how many of the row came before a person's last word
     for entry, heard, proven in _with_what_is_known(story, trace):
         if isinstance(entry, Refused):
             row = [*row, entry][-entry.in_a_row :]
-            if entry.in_a_row >= 3 and len(row) > 1 and not _excused(row, heard, proven):
+            spoken = min(spoken, len(row) - 1) if len(row) > 1 else 0
+            if len(row) < 3 or spoken == len(row) - 1:
+                continue
+            known = sum(id(refusal.seen) in heard for refusal in row)
+            if known >= 2 or not _excused(row[spoken:], heard, proven):
                 raise AssertionError(tell(trace, entry, "refused a third time, and no word"))
         elif _is_a_word(entry):
-            row = []
+            spoken = len(row)
 
 
 def p3_the_same_secrets_are_refused_twice_at_most(story: Story, trace: Trace) -> None:
@@ -528,14 +536,13 @@ def _set_of(secrets: Mapping[str, str]) -> str:
 
 
 def _excused(row: list[Refused], heard: set[int], proven: str) -> bool:
-    """The exception: what was good before is refused now, and every reply that says so is lost.
+    """True if neod could not know: all that was refused before the last was lost on its way back.
 
-    Then there is no telling it from an outage. Of secrets that were never accepted it could be
-    told: two lost replies are all that they may cost.
+    Of secrets that were good that may be any number, for there is no telling it from an outage:
+    it is the exception. Of others two at most, for they may never have been right.
     """
-    *before, last = row
-    known = any(id(refusal.seen) in heard for refusal in before)
-    return _set_of(last.secrets) == proven and not known
+    known = any(id(refusal.seen) in heard for refusal in row[:-1])
+    return not known and (_set_of(row[-1].secrets) == proven or len(row) <= 2)
 
 
 def _is_a_word(entry: Entry) -> bool:

@@ -173,12 +173,13 @@ def advance(history: History, line: Line) -> History:
         case Rejected():
             return _reject(history, line)
         case Attempt():
+            settled = settle(history)
             return msgspec.structs.replace(
-                settle(history),
+                settled,
                 pending=line,
                 last_id=line.id,
-                totp_step=max(history.totp_step, line.totp_step),
-                pardoned=history.pardoned and line.step == "bearer",
+                totp_step=max(settled.totp_step, line.totp_step),
+                pardoned=settled.pardoned and line.step == "bearer",
             )
         case Outcome():
             attempt = history.pending
@@ -237,7 +238,7 @@ def _end(history: History, attempt: Attempt, outcome: Outcome) -> History:
     if result == "accepted" and is_last:
         return msgspec.structs.replace(history, proven=attempt.secrets, suspects=())
     before = history.suspect(attempt.secrets)
-    if is_login and result in ("unanswered", "unintelligible"):
+    if result in ("unanswered", "unintelligible"):
         # Once refused, they have used up their benefit of the doubt: a second chance whose
         # reply is lost was the second refusal, for all that anybody knows.
         result = "rejected" if before.refusals else "doubtful"

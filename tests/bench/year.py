@@ -7,7 +7,7 @@ a session for more than 1.15 times as long as the oracle, logs in too often, or 
 The year, which the seed draws: sessions end at midnight in India. Outages begin 3 days apart on
 average, with exponential gaps, and take log-normal times; besides, one night in three has one
 from midnight on. They take down whatever a login asks (bearer, both factors, the question for
-the time), and leave the API up. An early death, at an instant that is anybody's guess, ends all
+the time), and leave the API up; with --spare-bearers, whatever gives out bearers too. An early death, at an instant that is anybody's guess, ends all
 sessions; a bot that is refused says so, and goes on saying so while it is served the dead one.
 """
 
@@ -104,7 +104,8 @@ class Gap(msgspec.Struct, frozen=True):
 class Year:
     """What happens, whoever plays it."""
 
-    def __init__(self, seed: int, days: float) -> None:
+    def __init__(self, seed: int, days: float, *, spares_bearers: bool = False) -> None:
+        self.spares_bearers = spares_bearers  # its outages leave up what gives out bearers
         drawn = random.Random(seed)
         self.seed, self.begin, self.end = seed, BEGIN, BEGIN + days * DAY
         self.midnights = list(_midnights(self.begin, self.end))
@@ -220,6 +221,8 @@ class Kotak(KotakInMemory):
     def _fault(self, seen: Seen) -> Fault | None:
         outage = self._year.outage_at(seen.at)
         if outage is None or seen.path.startswith("/base"):  # the API is up
+            return None
+        if self._year.spares_bearers and seen.path == "/oauth2/token":
             return None
         faults: dict[Kind, Fault] = {"503": Canned(503), "refuses": Refuse(), "hangs": Hang()}
         return faults[outage.kind]
@@ -409,7 +412,8 @@ def oracle(year: Year, flow: Flow, *, knows_of_deaths: bool = False) -> Played:
     deaths = [death.at if knows_of_deaths else death.reported for death in year.deaths]
     wanted = (year.begin, *year.midnights, *deaths)
     logins = sorted({year.up_from(at) for at in wanted if at < year.end})
-    late = Settings().bearer_life if flow == "password" else math.inf
+    needs_bearers = flow == "password" and not year.spares_bearers
+    late = Settings().bearer_life if needs_bearers else math.inf
     no_bearer = [(one.begin + late, one.end) for one in year.outages if one.begin + late < one.end]
     name = "oracle told at once" if knows_of_deaths else "oracle"
     return Played(name, _gaps(year, logins, no_bearer), logins)
@@ -422,12 +426,13 @@ def vault(year: Year, flow: Flow) -> Played:
     """
     drawn = random.Random(year.seed)
     reports = [death.reported for death in year.deaths]
-    logins, requests = _renewals(year, next_midnight, drawn, reports)
+    logins, requests = _renewals(year, year.outage_at, next_midnight, drawn, reports)
     requests = [at for at in requests for _ in range(REQUESTS[flow])]
     no_bearer: list[Span] = []
     if flow == "password":
         lives = Settings().bearer_life
-        bearers, more = _renewals(year, lambda at: at + lives, drawn, [])
+        down = (lambda _: None) if year.spares_bearers else year.outage_at
+        bearers, more = _renewals(year, down, lambda at: at + lives, drawn)
         requests = sorted(requests + more)
         no_bearer = _outside(year, [(at, at + lives) for at in bearers])
     return Played("Vault's rule", _gaps(year, logins, no_bearer), logins, requests)
@@ -435,9 +440,10 @@ def vault(year: Year, flow: Flow) -> Played:
 
 def _renewals(
     year: Year,
+    down: Callable[[float], Outage | None],
     ends_at: Callable[[float], float],
     drawn: random.Random,
-    reports: list[float],
+    reports: Iterable[float] = (),
 ) -> tuple[list[float], list[float]]:
     """When Vault's rule gets something that ends then, and when it asks for it."""
     had, asked = [], []
@@ -445,7 +451,7 @@ def _renewals(
     now, delay = year.begin, 0.0
     while now < year.end:
         asked.append(now)
-        if outage := year.outage_at(now):
+        if outage := down(now):
             delay = min(2 * delay, most) if delay else first
             delay *= 1 - jitter * drawn.random()
             now += delay + (EXCHANGE_TIME if outage.kind == "hangs" else 0.0)
@@ -530,11 +536,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--days", type=float, default=365)
     parser.add_argument("--flow", choices=get_args(Flow), default="password")
+    parser.add_argument(
+        "--spare-bearers", action="store_true", help="outages leave up what gives out bearers"
+    )
     asked = parser.parse_args()
     flow: Flow = asked.flow
     logging.getLogger("neod").setLevel(logging.ERROR)  # of outages there is a year; bugs are shown
 
-    year = Year(asked.seed, asked.days)
+    year = Year(asked.seed, asked.days, spares_bearers=asked.spare_bearers)
     began = time.monotonic()
     ours = neod(year, flow)
     took = time.monotonic() - began
