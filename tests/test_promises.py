@@ -485,7 +485,8 @@ def p3_the_account_is_never_locked(story: Story, trace: Trace) -> None:
         if isinstance(entry, Refused):
             row = [*row, entry][-entry.in_a_row :]
             spoken = min(spoken, len(row) - 1) if len(row) > 1 else 0
-            if len(row) < 3 or spoken == len(row) - 1:
+            fresh = not any(_set_of(entry.secrets) == _set_of(one.secrets) for one in row[:-1])
+            if len(row) < 3 or spoken == len(row) - 1 or fresh:
                 continue
             known = sum(id(refusal.seen) in heard for refusal in row)
             if known >= 2 or not _excused(row[spoken:], heard, proven):

@@ -7,7 +7,8 @@ a session for more than 1.15 times as long as the oracle, logs in too often, or 
 The year, which the seed draws: sessions end at midnight in India. Outages begin 3 days apart on
 average, with exponential gaps, and take log-normal times; besides, one night in three has one
 from midnight on. They take down whatever a login asks (bearer, both factors, the question for
-the time), and leave the API up; with --spare-bearers, whatever gives out bearers too. An early death, at an instant that is anybody's guess, ends all
+the time), and leave the API up; with --spare-bearers, also what gives out bearers, which has a
+host of its own at Kotak. An early death, at an instant that is anybody's guess, ends all
 sessions; a bot that is refused says so, and goes on saying so while it is served the dead one.
 """
 

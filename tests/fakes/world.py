@@ -10,7 +10,7 @@ from neod import config
 from neod.account.history import Word
 from neod.account.keeper import Keeper
 from neod.account.session import Board
-from neod.clock import Clock, tick
+from neod.clock import TICK, Clock, tick
 from neod.sandbox.broker import Broker, Settings
 from tests.fakes.clock import START, VirtualClock
 from tests.fakes.kotak import KotakInMemory
@@ -98,7 +98,9 @@ class World:
     async def run(self) -> None:
         """As the daemon does: the keeper, and the tick beside it."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(tick, self.clock, self.keeper.look)
+            # Told of each jump, the tick is not what the days of a test should go by.
+            every = 40 * TICK if self.time.notices_jumps else TICK
+            nursery.start_soon(tick, self.clock, self.keeper.look, every)
             nursery.start_soon(self.keeper.run)
 
     @property
