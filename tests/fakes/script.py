@@ -415,7 +415,7 @@ class Player(Witness):
         self._daemon, self._ended = trio.CancelScope(), trio.Event()
         await self._nursery.start(self._live, self.world.keeper)
 
-    async def _live(
+    async def _live(  # noqa: ASYNC114 - started in one place
         self, keeper: Keeper, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         ended = self._ended
