@@ -277,7 +277,8 @@ def barred(now: float, history: History, secrets: str) -> Decision | None:
     proven = history.proven == secrets
     suspect = history.suspect(secrets)
     if suspect.refusals:
-        if suspect.totp and suspect.refusals == 1:
+        possible = suspect.refusals + (0 if proven else suspect.doubts)
+        if suspect.totp and possible == 1:
             return None  # the next code may do; whoever sends it sees to it that it is another
         when, said = clock_time(suspect.refused_at), f": {suspect.detail}" if suspect.detail else ""
         if not proven or suspect.refusals >= 2:
