@@ -221,7 +221,7 @@ def fate(name: str, kind: Kind, where: str) -> Fate:
         once_more = name == "totp-wrong"  # with the next step's code
         times = 2 if once_more else 1
         return range(times, times + 1), ("credentials_rejected",), "credentials_rejected"
-    if kind in ("unanswered", "unintelligible") and where != "bearer":  # which is no login
+    if kind in ("unanswered", "unintelligible"):
         return range(2, 3), ("blocked",), "blocked"
     if where == "otp":
         return BY_A_PERSON, ("otp_needed",), "otp_needed"
