@@ -384,3 +384,26 @@ def test_failures_of_the_day_before_do_not_slow_down_those_of_this_midnight() ->
 
     at_once = msgspec.structs.replace(lived, begin=NOW - 30, end=NOW + DAY, bearer_begin=NOW - 30)
     assert fail(NOW, before, at_once, 0.99).failures == 10
+
+
+def suspects(*known: Suspect, proven: str = "") -> History:
+    return History(proven=proven, suspects=known)
+
+
+@pytest.mark.parametrize(
+    "other", [Suspect("typed before", refusals=1), Suspect("typed before", doubts=1)]
+)
+def test_p3_what_the_broker_refused_before_the_secrets_changed_counts_with_it_too(
+    other: Suspect,
+) -> None:
+    code = Suspect(SECRETS, refusals=1, refused_at=NOW - 10, totp=True)
+    assert at(life=None, history=suspects(code)).do == "login"
+    assert at(life=None, history=suspects(other, code)).state == "credentials_rejected"
+
+
+def test_p3_the_second_chance_of_proven_secrets_is_not_a_third_refusal_in_a_row() -> None:
+    refused = Suspect(SECRETS, refusals=1, refused_at=NOW - SECOND_CHANCE)
+    other = Suspect("typed in between", refusals=1)
+    assert at(life=None, history=suspects(refused, proven=SECRETS)).do == "login"
+    barred = at(life=None, history=suspects(other, refused, proven=SECRETS))
+    assert (barred.state, barred.at) == ("credentials_rejected", None)

@@ -276,12 +276,17 @@ def barred(now: float, history: History, secrets: str) -> Decision | None:
         return None
     proven = history.proven == secrets
     suspect = history.suspect(secrets)
+    # The broker counts refusals in a row, whatever the secrets were: each change of them is good
+    # for one more, and a second attempt with the same ones only where nothing went before.
+    in_a_row = sum(
+        known.refusals + (0 if known.secrets == history.proven else known.doubts)
+        for known in history.suspects
+    )
     if suspect.refusals:
-        possible = suspect.refusals + (0 if proven else suspect.doubts)
-        if suspect.totp and possible == 1:
+        if suspect.totp and in_a_row == 1:
             return None  # the next code may do; whoever sends it sees to it that it is another
         when, said = clock_time(suspect.refused_at), f": {suspect.detail}" if suspect.detail else ""
-        if not proven or suspect.refusals >= 2:
+        if not proven or in_a_row >= 2:
             times = "once" if suspect.refusals == 1 else f"{suspect.refusals} times"
             return Decision(
                 "wait", "credentials_rejected", f"refused {times}, last at {when}{said}"
