@@ -67,7 +67,7 @@ from tests.fakes.script import (
 HOUR, DAY = 3600.0, 86_400.0
 EXACT = 0.01  # seconds: what floats make of instants
 ASKED_WITHIN = 30.0  # seconds after a lapse, where nothing forbids it
-FAULTS = [*REPLIES, "refused", "hang", "cut", "wrong-type", "slow=4", "slow=20"]
+FAULTS = [*REPLIES, "refused", "hang", "cut", "wrong-type", "slow=4", "slow=9", "slow=20"]
 STEPS = ["", "@login", "@validate", "@bearer", "@api"]
 
 
@@ -181,15 +181,75 @@ def changes(names: tuple[SecretName, ...]) -> st.SearchStrategy[Event]:
     )
 
 
+# Some things matter only together.
+
+
+@st.composite
+def feints(draw: st.DrawFn) -> Script:
+    """The clock is wrong for a while, in which no login can be had."""
+    by = draw(st.sampled_from([3 * HOUR, HOUR, DAY, -HOUR, -DAY]))
+    fault = draw(st.sampled_from(["refused", "503@login", "503@bearer"]))
+    script: Script = [(0.0, Fails(fault, 2 * HOUR)), (1.3, SetClock(by))]
+    if draw(st.booleans()):
+        script.append((draw(st.sampled_from([31.0, 0.2])), draw(restarts)))
+    return [*script, (draw(st.sampled_from([5.0, 0.2, 17.0])), SetClock(-by))]
+
+
+@st.composite
+def deaths(draw: st.DrawFn) -> Script:
+    """The broker ends a session, bots say so, and no login can be had."""
+    script: Script = [(0.0, Fails("503@login", 400.0)), (61.0, Forgets()), (0.2, Reject())]
+    return [*script, (5.0, draw(restarts))] if draw(st.booleans()) else script
+
+
+def stops_in_flight(steps: int) -> st.SearchStrategy[Script]:
+    """A login is asked for, and the process ends before its reply is there: again and again."""
+    stop = st.builds(Restart, kill=st.booleans())
+    tries = st.lists(stop, min_size=1, max_size=4)
+    return tries.map(
+        lambda stops: [pair for stop in stops for pair in ((0.0, Renew()), (steps * 0.15, stop))]
+    )
+
+
+restless = st.sampled_from([3, 1, 5]).flatmap(stops_in_flight)
+
+
+@cache
+def bygones(names: tuple[SecretName, ...]) -> st.SearchStrategy[Script]:
+    """A secret is no longer the broker's, and time goes by."""
+    named = st.sampled_from(names)
+    hours = st.lists(st.sampled_from([1807.0, 3607.0, 75.0]), min_size=1, max_size=4)
+    return st.tuples(named, hours, st.booleans()).map(
+        lambda drawn: [
+            (31.0, Changes(drawn[0])),
+            *([(0.0, Fails("cut", 5.0))] if drawn[2] else []),
+            *[(delay, Renew()) for delay in drawn[1]],
+        ]
+    )
+
+
+@cache
+def blunders(names: tuple[SecretName, ...]) -> st.SearchStrategy[Script]:
+    """A person writes one wrong secret after the other, and asks for a login each time."""
+    typed = st.builds(Configures, st.sampled_from(names), right=st.booleans())
+    pairs = st.lists(typed, min_size=1, max_size=3)
+    return pairs.map(
+        lambda events: [pair for event in events for pair in ((1.3, event), (0.2, Renew()))]
+    )
+
+
+Scene = Event | Script
+
+
 @st.composite
 def stories(
     draw: st.DrawFn,
     setups: st.SearchStrategy[Setup],
-    *events: st.SearchStrategy[Event],
+    *scenes: st.SearchStrategy[Scene],
     changing: int = 1,
     longest: float = 2 * DAY,
 ) -> Story:
-    """A script for one account: of these events, and `changing` parts of changed secrets."""
+    """A script for one account: of these scenes, and `changing` parts of changed secrets."""
     setup = draw(setups)
     delays = [1.3, 0.2, 0.0, 17.0, 31.0, 75.0, 301.0, 611.0]
     shortest = min(setup.life or DAY, setup.bearer_life)
@@ -198,15 +258,17 @@ def stories(
     if shortest >= HOUR:
         delays += [5 * HOUR, 13 * HOUR]
     instants = st.sampled_from(delays) | st.integers(0, 100).map(lambda cents: cents / 100)
-    happening = st.one_of(*events, *[changes(setup.secrets)] * changing)
-    drawn: Script = draw(st.lists(st.tuples(instants, happening), max_size=12))
+    of_secrets: list[st.SearchStrategy[Scene]] = [changes(setup.secrets)]
+    if changing > 1:
+        of_secrets = [*of_secrets, bygones(setup.secrets), blunders(setup.secrets)]
+    happening = st.one_of(*scenes, *of_secrets[: changing or 0])
+    drawn: list[tuple[float, Scene]] = draw(st.lists(st.tuples(instants, happening), max_size=12))
     script: Script = [(5.0, Renew()), (5.0, Otp())] if setup.login == "password, otp" else []
-    length = 0.0
-    for delay, event in drawn:
-        length += delay
-        if length > longest:
+    for delay, scene in drawn:
+        (wait, event), *rest = scene if isinstance(scene, list) else [(0.0, scene)]
+        script += [(delay + wait, event), *rest]
+        if sum(delay for delay, _ in script) > longest:
             break
-        script.append((delay, event))
     return Story(setup, script)
 
 
@@ -496,18 +558,53 @@ def p3_the_account_is_never_locked(story: Story, trace: Trace) -> None:
 
 
 def p3_the_same_secrets_are_refused_twice_at_most(story: Story, trace: Trace) -> None:
-    """Since they were accepted last; each unblock allows one more."""
+    """Since they were accepted last; once, if that was never. Each unblock allows one more."""
     rows: dict[str, list[Refused]] = {}
-    allowed = 2
+    allowed: dict[str, int] = {}
+    spoken: dict[str, int] = {}  # how many of the row came before the last unblock
     for entry, heard, proven in _with_what_is_known(story, trace):
         if isinstance(entry, Answered) and token_in(entry) and _is_last(story.setup, entry):
-            rows, allowed = {}, 2
-        allowed += _is_unblock(entry)
+            rows, allowed, spoken = {}, {}, {}
+        if _is_unblock(entry):
+            spoken = {name: len(row) for name, row in rows.items()}
+            allowed = {name: max(allowed[name], len(row) + 1) for name, row in rows.items()}
+        if not isinstance(entry, Refused):
+            continue
+        name = _set_of(entry.secrets)
+        row = rows.setdefault(name, [])
+        row.append(entry)
+        said = f"the same secrets, and no word: {len(row)} times"
+        if len(row) > allowed.setdefault(name, 2):
+            assert _excused(row, heard, proven), tell(trace, entry, said)
+            allowed[name] = len(row)  # what was excused once is not held against it later
+        if name != proven:
+            before = [heard.get(id(one.seen), b"") for one in row[spoken.get(name, 0) : -1]]
+            ended = any(body and b"10506" not in body for body in before)  # it was not the code
+            assert not ended, tell(trace, entry, f"{said}, and they were never accepted")
+
+
+def p3_a_third_refusal_takes_force(story: Story, trace: Trace) -> None:
+    """A plain unblock is not enough after two refusals of the same secrets within a day."""
+    row: list[Refused] = []
+    current = ""
+    for entry, heard, _ in _with_what_is_known(story, trace):
+        if isinstance(entry, Answered) and token_in(entry) and _is_last(story.setup, entry):
+            row = []
+        if isinstance(entry, Happens) and isinstance(entry.event, Configures):
+            current = ""  # it is not to be seen from outside when neod reads it
+        if isinstance(entry, Sent) and entry.step in ("bearer", "login"):
+            current = _set_of(entry.secrets)
         if isinstance(entry, Refused):
-            row = rows.setdefault(_set_of(entry.secrets), [])
             row.append(entry)
-            if len(row) > allowed and not _excused(row, heard, proven):
-                raise AssertionError(tell(trace, entry, "the same secrets, and no word"))
+        if _is_unblock(entry) and isinstance(entry, Told) and not entry.forced:
+            known = [
+                one
+                for one in row
+                if id(one.seen) in heard
+                and _set_of(one.secrets) == current
+                and 0 <= entry.when.wall - one.when.wall < DAY - LOGIN_TIME
+            ]
+            assert len(known) < 2, tell(trace, entry, "unblocked without force")
 
 
 def p3_each_attempt_is_written_down_before_it_is_made(story: Story, trace: Trace) -> None:
@@ -517,9 +614,12 @@ def p3_each_attempt_is_written_down_before_it_is_made(story: Story, trace: Trace
             assert entry.written, tell(trace, entry, "not written down")
 
 
-def _with_what_is_known(story: Story, trace: Trace) -> Iterator[tuple[Entry, set[int], str]]:
-    """Each entry, with the requests whose replies had arrived, and the secrets accepted last."""
-    heard: set[int] = set()
+Heard = dict[int, bytes]  # id of a request -> the reply's body
+
+
+def _with_what_is_known(story: Story, trace: Trace) -> Iterator[tuple[Entry, Heard, str]]:
+    """Each entry, with the replies that had arrived, and the secrets that were accepted last."""
+    heard: Heard = {}
     proven = ""
     used: dict[int, str] = {}
     for entry in trace:
@@ -527,7 +627,7 @@ def _with_what_is_known(story: Story, trace: Trace) -> Iterator[tuple[Entry, set
         if isinstance(entry, Sent):
             used[id(entry.seen)] = _set_of(entry.secrets)
         if isinstance(entry, Answered):
-            heard.add(id(entry.seen))
+            heard[id(entry.seen)] = entry.body
             if token_in(entry) and _is_last(story.setup, entry):
                 proven = used[id(entry.seen)]
 
@@ -536,7 +636,7 @@ def _set_of(secrets: Mapping[str, str]) -> str:
     return str(sorted(secrets.items()))
 
 
-def _excused(row: list[Refused], heard: set[int], proven: str) -> bool:
+def _excused(row: list[Refused], heard: Heard, proven: str) -> bool:
     """True if neod could not know: all that was refused before the last was lost on its way back.
 
     Of secrets that were good that may be any number, for there is no telling it from an outage:
@@ -700,12 +800,15 @@ P2 = (p2_no_lapsed_session_is_served, p2_a_new_login_is_asked_for_soon)
 P3 = (
     p3_the_account_is_never_locked,
     p3_the_same_secrets_are_refused_twice_at_most,
+    p3_a_third_refusal_takes_force,
     p3_each_attempt_is_written_down_before_it_is_made,
 )
-calm = stories(setups(), troubles, restarts, leaps, rejects, persons)
-leaping = stories(setups(), leaps, leaps, restarts, troubles, rejects, changing=0)
-refusing = stories(setups(wrong=True, lives=SOON), troubles, lost, persons, restarts, changing=2)
-waiting = stories(setups(), readers, persons, rejects, troubles, restarts, changing=0)
+calm = stories(setups(), troubles, restarts, restarts, leaps, rejects, persons)
+leaping = stories(setups(), leaps, feints(), deaths(), restarts, troubles, rejects, changing=0)
+refusing = stories(
+    setups(wrong=True, lives=SOON), troubles, lost, persons, restarts, restless, changing=3
+)
+waiting = stories(setups(), readers, readers, persons, rejects, troubles, restless, changing=0)
 anything = stories(setups(wrong=True), troubles, restarts, leaps, rejects, persons, longest=HOUR)
 pairs = st.tuples(anything, anything)
 # The same examples each time: what is drawn anew is in tests/outer.

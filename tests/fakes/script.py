@@ -297,6 +297,7 @@ class Told(Entry):
     took: float
     status: int  # 0: it was neod's end
     body: bytes = field(repr=False)
+    forced: bool = False
 
 
 @dataclass(frozen=True)
@@ -540,7 +541,8 @@ class Player(Witness):
             response = await self.api.respond(request, raw)
         finally:
             took = trio.current_time() - began
-            self.trace.append(Told(self.now, verb, took, response.status, response.body))
+            forced = bool(body and body.get("force"))
+            self.trace.append(Told(self.now, verb, took, response.status, response.body, forced))
 
     async def _read(self, event: Reads) -> None:
         board = self.world.board
