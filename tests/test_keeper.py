@@ -247,6 +247,24 @@ async def test_a_bug_in_a_login_ends_in_a_standing_and_not_in_a_crash(
     assert world.state == "ok"
 
 
+async def test_a_bug_ahead_of_the_first_login_ends_in_a_standing_and_not_in_a_crash(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World()
+
+    def broken(_: object, __: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("neod.account.keeper.to_fingerprint", broken)
+        await world.run_for(10)
+    assert world.board.standing.last_failure
+    assert world.board.standing.last_failure.kind == "internal_error"
+
+    await world.run_for(100)
+    assert world.state == "ok"
+
+
 # Refusals
 
 

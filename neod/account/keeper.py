@@ -5,7 +5,7 @@ here stays here: it ends in the account's standing, never in another account's a
 daemon.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 
 import msgspec
@@ -101,17 +101,26 @@ class Keeper:
 
     async def run(self) -> None:
         """Keep the session, for ever."""
+        await self._guarded(self._begin)
+        while True:
+            await self._guarded(self._turn)
+
+    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do it; a bug in it must not end other accounts."""
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 - as above
+            self._bug(error)
+            await trio.sleep(BUG_PAUSE)
+
+    def _bug(self, error: Exception) -> None:
+        log.error("bug", account=self.account.name, exc_info=error)
+        self._failed("internal_error", f"a bug in neod: {type(error).__name__}", "report it")
+
+    async def _begin(self) -> None:
+        """Take up what was there before a restart."""
         await self._give_up_pending()
         await self._take_up_kept()
-        while True:
-            try:
-                await self._turn()
-            except Exception as error:  # noqa: BLE001 - a bug here must not end other accounts
-                log.error("bug", account=self.account.name, exc_info=error)
-                self._failed(
-                    "internal_error", f"a bug in neod: {type(error).__name__}", "report it"
-                )
-                await trio.sleep(BUG_PAUSE)
 
     async def _turn(self) -> None:
         """See what is to be done, and do it, or wait until that may have changed."""
@@ -471,9 +480,8 @@ class Keeper:
             )
         except OSError as error:
             self._failed("unavailable", f"cannot make ready to connect: {error.strerror or error}")
-        except Exception as error:  # noqa: BLE001 - a bug here must not end other accounts
-            log.error("bug", account=self.account.name, exc_info=error)
-            self._failed("internal_error", f"a bug in neod: {type(error).__name__}", "report it")
+        except Exception as error:  # noqa: BLE001 - a bug in a login is one more that failed
+            self._bug(error)
 
     def _dialogue(self, usable: Credentials, send: Send, why: str) -> Dialogue:
         rejected = self.ledger.history.rejected
