@@ -1,7 +1,6 @@
 """Second factors and TOTP, by the keeper against the sandbox's broker, in virtual time."""
 
 import json
-from typing import TypedDict
 
 import msgspec
 import pytest
@@ -15,39 +14,10 @@ from neod.sandbox.broker import Credentials, Settings, make_token
 from neod.secrets import Secret
 from tests.fakes.clock import START
 from tests.fakes.kotak import Canned, Cut, Seen
-from tests.fakes.world import SOMEBODY, World
+from tests.fakes.world import SOMEBODY, TOTP, World, world_of_totp
 
 HOUR = 3600.0
 WHO = Credentials()
-
-
-class TotpTable(TypedDict, total=False):
-    flow: str
-    ucc: str
-    access_token: str
-    totp_secret: str
-    mpin: str
-    password: None
-    consumer_key: None
-    consumer_secret: None
-
-
-TOTP: TotpTable = {
-    "flow": "totp",
-    "ucc": WHO.ucc,
-    "access_token": WHO.access_token,
-    "totp_secret": WHO.totp_secret,
-    "mpin": WHO.mpin,
-    "password": None,
-    "consumer_key": None,
-    "consumer_secret": None,
-}
-
-
-def world_of_totp(settings: Settings | None = None, **changes: object) -> World:
-    world = World(settings or Settings(life=HOUR))
-    world.boot(**{**TOTP, **changes})
-    return world
 
 
 def codes(world: World) -> list[str]:

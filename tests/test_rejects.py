@@ -25,10 +25,10 @@ from neod.sandbox.broker import Flow, Kind, Settings
 from tests.fakes.clock import START
 from tests.fakes.kotak import Canned, Fault, Hang, Refuse, Seen
 from tests.fakes.ledger import MemoryLedger
-from tests.fakes.world import SOMEBODY, World
-from tests.test_factors import HOUR, TOTP, world_of_totp
+from tests.fakes.world import SOMEBODY, TOTP, World, world_of_totp
 
 DEAD = read_evidence(100022)
+HOUR = 3600.0
 A_DAY = Settings(life=24 * HOUR)
 BOT = Word("reject", 812, "/usr/bin/python3")
 

@@ -417,8 +417,8 @@ class Keeper:
             failing=self._failing,
             last_failure=self._last_failure,
             logins=(
-                sum(now - TEN_MINUTES < at for at in (*history.logins, *history.halves)),
-                sum(now - DAY < at for at in history.logins),
+                len(policy.counted(now, history, TEN_MINUTES)),
+                len(policy.counted(now, history, DAY)),
             ),
             clock_skew=self._skew,
         )

@@ -4,6 +4,7 @@ Knows nothing of what the lines are good for; `neoctl logins` shows them.
 """
 
 from collections.abc import Sequence
+from typing import TypedDict
 
 import msgspec
 
@@ -46,7 +47,7 @@ def entries(lines: Sequence[Line], *, since: float, limit: int) -> list[Entry]:
     for line in lines:
         if isinstance(line, Attempt):
             open_at[line.id] = last = len(found)
-            found.append(_entry(line, line.step, why=line.why, word=line.word))
+            found.append(Entry(**_when(line), event=line.step, why=line.why, word=line.word))
         elif isinstance(line, Outcome):
             where = open_at.get(line.id)
             if where is not None:  # else its attempt is among the lines that were dropped
@@ -56,46 +57,39 @@ def entries(lines: Sequence[Line], *, since: float, limit: int) -> list[Entry]:
         elif isinstance(line, Published):
             if last >= 0 and found[last].outcome == "accepted":
                 found[last] = msgspec.structs.replace(found[last], generation=line.generation)
-        elif isinstance(line, Rejected):
-            found.append(
-                _entry(
-                    line,
-                    "reject",
-                    word=line.word,
-                    outcome=line.verdict,
-                    detail=line.detail,
-                    generation=line.generation,
-                )
-            )
-        elif isinstance(line, Unblocked | Paused | Resumed):
-            found.append(_entry(line, _VERBS[type(line)], word=line.word))
-        elif isinstance(line, EdgeKnown):
-            ends = "forgotten" if line.edge is None else f"sessions end at {line.edge}"
-            found.append(_entry(line, "edge", detail=ends))
+        elif entry := _at_once(line):
+            found.append(entry)
     recent = [entry for entry in found if entry.at >= since]
     return recent[: -limit - 1 : -1]
+
+
+def _at_once(line: Line) -> Entry | None:
+    """The entry of a line that nothing comes after; None if it is not shown."""
+    match line:
+        case Rejected():
+            return Entry(
+                **_when(line),
+                event="reject",
+                word=line.word,
+                outcome=line.verdict,
+                detail=line.detail,
+                generation=line.generation,
+            )
+        case Unblocked() | Paused() | Resumed():
+            return Entry(**_when(line), event=_VERBS[type(line)], word=line.word)
+        case EdgeKnown():
+            ends = "forgotten" if line.edge is None else f"sessions end at {line.edge}"
+            return Entry(**_when(line), event="edge", detail=ends)
+    return None
 
 
 _VERBS: dict[type[Line], str] = {Unblocked: "unblock", Paused: "pause", Resumed: "resume"}
 
 
-def _entry(
-    line: Line,
-    event: str,
-    *,
-    why: str = "",
-    word: Word | None = None,
-    outcome: str | None = None,
-    detail: str = "",
-    generation: int | None = None,
-) -> Entry:
-    return Entry(
-        at=line.at,
-        at_rfc3339=line.time,
-        event=event,
-        why=why,
-        word=word,
-        outcome=outcome,
-        detail=detail,
-        generation=generation,
-    )
+class _When(TypedDict):
+    at: float
+    at_rfc3339: str
+
+
+def _when(line: Line) -> _When:
+    return {"at": line.at, "at_rfc3339": line.time}

@@ -315,11 +315,7 @@ def _over_budget(
     if discretionary and per_day is not None:  # the last are kept for sessions that lapse
         per_day = max(1, per_day - KEPT_FOR_LAPSED)
     for allowed, window in ((rules.logins_per_10min, TEN_MINUTES), (per_day, DAY)):
-        # First factors that led to nothing are not a day's business, which an outage of the
-        # second would use up; but so many in a row nobody would send by hand.
-        counted = history.logins if window == DAY else sorted((*history.logins, *history.halves))
-        # A clock that was wrong may have left times that are yet to come.
-        recent = [at for at in counted if abs(now - at) < window]
+        recent = counted(now, history, window)
         if allowed is not None and len(recent) >= allowed:
             ends.append((recent[-allowed] + window, len(recent), window))
     if not ends:
@@ -328,6 +324,15 @@ def _over_budget(
     span = "10 minutes" if window == TEN_MINUTES else "24 hours"
     why = f"{count} logins within {span} are the most allowed; goes on at {clock_time(end)}"
     return Decision("wait", "login_budget", why, end)
+
+
+def counted(now: float, history: History, window: float) -> list[float]:
+    """When the logins were that the budget counts, within so many seconds; oldest first."""
+    # First factors that led to nothing are not a day's business, which an outage of the second
+    # would use up; but so many in a row nobody would send by hand.
+    times = history.logins if window == DAY else sorted((*history.logins, *history.halves))
+    # A clock that was wrong may have left times that are yet to come.
+    return [at for at in times if abs(now - at) < window]
 
 
 def fail(

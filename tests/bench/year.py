@@ -41,7 +41,7 @@ from neod.kotak.client import EXCHANGE_TIME, Send, connected
 from neod.kotak.replies import read_evidence
 from neod.sandbox.broker import ORDERS, Broker, Credentials, Settings
 from tests.fakes.kotak import Canned, Fault, Hang, KotakInMemory, Refuse, Seen
-from tests.fakes.world import SOMEBODY, World
+from tests.fakes.world import SOMEBODY, TOTP, World
 
 Kind = Literal["503", "refuses", "hangs"]
 
@@ -64,17 +64,7 @@ WHO = Credentials()
 BUDGET = {"logins_per_10min": 4, "logins_per_day": 24}  # as at Kotak; loopback has none by default
 TABLES: dict[Flow, dict[str, object]] = {
     "password": {"mpin": WHO.mpin, "renewal": BUDGET},
-    "totp": {
-        "flow": "totp",
-        "ucc": WHO.ucc,
-        "access_token": WHO.access_token,
-        "totp_secret": WHO.totp_secret,
-        "mpin": WHO.mpin,
-        "password": None,
-        "consumer_key": None,
-        "consumer_secret": None,
-        "renewal": BUDGET,
-    },
+    "totp": {**TOTP, "renewal": BUDGET},
 }
 REQUESTS: dict[Flow, int] = {"password": 3, "totp": 2}  # of a login, at the least
 

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypedDict
 
 import trio
 
@@ -11,7 +12,7 @@ from neod.account.history import Word
 from neod.account.keeper import Keeper
 from neod.account.session import Board
 from neod.clock import TICK, Clock, tick
-from neod.sandbox.broker import Broker, Settings
+from neod.sandbox.broker import Broker, Credentials, Settings
 from tests.fakes.clock import START, VirtualClock
 from tests.fakes.kotak import KotakInMemory
 from tests.fakes.ledger import MemoryLedger
@@ -19,6 +20,7 @@ from tests.fakes.store import MemoryStore
 
 URL = "http://127.0.0.1:1/"
 PASSWORD = "sandbox-password"
+WHO = Credentials()
 SOMEBODY = Word("test", 4711, "/usr/bin/test")
 
 
@@ -110,3 +112,32 @@ class World:
     @property
     def state(self) -> str:
         return self.board.standing.state
+
+
+class TotpTable(TypedDict, total=False):
+    flow: str
+    ucc: str
+    access_token: str
+    totp_secret: str
+    mpin: str
+    password: None
+    consumer_key: None
+    consumer_secret: None
+
+
+TOTP: TotpTable = {
+    "flow": "totp",
+    "ucc": WHO.ucc,
+    "access_token": WHO.access_token,
+    "totp_secret": WHO.totp_secret,
+    "mpin": WHO.mpin,
+    "password": None,
+    "consumer_key": None,
+    "consumer_secret": None,
+}
+
+
+def world_of_totp(settings: Settings | None = None, **changes: object) -> World:
+    world = World(settings or Settings(life=3600))
+    world.boot(**{**TOTP, **changes})
+    return world

@@ -26,7 +26,7 @@ from neod.sandbox.broker import Credentials, Settings
 from neod.secrets import Secret
 from tests.fakes.clock import START
 from tests.fakes.kotak import Canned, Cut, Fault, Hang, Refuse, Seen
-from tests.fakes.world import SOMEBODY, World
+from tests.fakes.world import SOMEBODY, TOTP, World
 
 pytestmark = pytest.mark.outer
 
@@ -35,16 +35,6 @@ HOURS = 6
 WHO = Credentials()
 MPIN_TABLE: dict[str, object] = {"mpin": WHO.mpin}
 OTP_TABLE: dict[str, object] = {"second_factor": "otp"}
-TOTP_TABLE: dict[str, object] = {
-    "flow": "totp",
-    "ucc": WHO.ucc,
-    "access_token": WHO.access_token,
-    "totp_secret": WHO.totp_secret,
-    "mpin": WHO.mpin,
-    "password": None,
-    "consumer_key": None,
-    "consumer_secret": None,
-}
 
 
 @dataclass(frozen=True)
@@ -64,8 +54,8 @@ PLACES = {
     "mpin": Place(MPIN_TABLE, "validate", MPIN, "mpin"),
     "send": Place(OTP_TABLE, "otp", SEND_OTP, "mobile"),
     "otp": Place(OTP_TABLE, "validate", OTP, "code that was typed"),
-    "totp": Place(TOTP_TABLE, "login", TOTP_VIEW, "totp_secret"),
-    "trade": Place(TOTP_TABLE, "validate", MPIN, "mpin"),  # the TOTP flow's second factor
+    "totp": Place(TOTP, "login", TOTP_VIEW, "totp_secret"),
+    "trade": Place(TOTP, "validate", MPIN, "mpin"),  # the TOTP flow's second factor
 }
 ALL = " ".join(PLACES)
 LOGINS = "view first mpin otp totp trade"
