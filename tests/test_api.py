@@ -1000,3 +1000,45 @@ def test_nothing_that_a_client_says_is_a_bug(
     response = trio.run(respond, clock=MockClock(autojump_threshold=0))
     assert re.fullmatch(r"200|400|404|405|503", str(response.status))
     json.loads(response.body)
+
+
+# A reject
+
+
+@pytest.mark.parametrize(
+    "body", [b"{}", b'{"generation":-1}', b'{"generation":"7"}', b'{"generation":1.5}', b"[]"]
+)
+async def test_a_reject_has_to_name_a_generation(autojump_clock: MockClock, body: bytes) -> None:
+    answer = await post(Desk("main").api, "/v1/reject", body)
+    assert (answer.status, code(answer)) == (400, "bad_request")
+
+
+async def test_a_reject_where_there_never_was_a_session_is_told_so(
+    autojump_clock: MockClock,
+) -> None:
+    answer = await post(Desk("main").api, "/v1/reject", b'{"generation":1}')
+    assert (answer.status, code(answer)) == (503, "not_ready")
+
+
+async def test_a_reject_of_an_older_generation_is_told_that_there_is_a_newer_one(
+    autojump_clock: MockClock,
+) -> None:
+    desk = Desk("main")
+    desk.publish(7)
+    answer = await post(desk.api, "/v1/reject", b'{"generation":6,"evidence":{"stCode":100022}}')
+    assert answer.status == 200
+    assert told(answer) == {
+        "account": "main",
+        "outcome": "newer",
+        "generation": 7,
+        "detail": "generation 7 is the newest",
+    }
+
+
+async def test_logins_are_told_newest_first_and_in_bounds(autojump_clock: MockClock) -> None:
+    desk = Desk("main")
+    for verb in ("pause", "resume", "pause"):
+        assert (await post(desk.api, f"/v1/{verb}", b"{}")).status == 200
+    answer = told(await desk.ask("/v1/logins?limit=2"))
+    assert [entry["event"] for entry in answer["logins"]] == ["pause", "resume"]  # type: ignore[attr-defined]
+    assert (await desk.ask("/v1/logins?limit=x")).status == 400

@@ -1,5 +1,6 @@
 """The verbs, as a script sees them: stdout, stderr and the exit status, apart from each other."""
 
+import io
 import json
 import os
 import shutil
@@ -173,6 +174,67 @@ def test_unblock_says_which_account_and_whether_by_force(
     head, _, sent = neod.request().partition(b"\r\n\r\n")
     assert head.startswith(b"POST /v1/unblock ")
     assert json.loads(sent) == body
+
+
+@pytest.mark.parametrize(
+    ("line", "stdin", "route", "body"),
+    [
+        ("reject 7", "", "reject", {"account": None, "generation": 7, "evidence": None}),
+        (
+            "reject 7 --evidence 100022 -a uat",
+            "",
+            "reject",
+            {"account": "uat", "generation": 7, "evidence": "100022"},
+        ),
+        (
+            "reject 7 --evidence -",
+            '{"stCode":100022}',
+            "reject",
+            {"account": None, "generation": 7, "evidence": '{"stCode":100022}'},
+        ),
+        ("pause", "", "pause", {"account": None}),
+        ("resume -a uat", "", "resume", {"account": "uat"}),
+    ],
+)
+def test_a_wish_is_sent_as_it_was_said(
+    neod: CannedNeod,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Captured,
+    line: str,
+    stdin: str,
+    route: str,
+    body: dict[str, object],
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+    neod.reply = json_of({"account": "main", "outcome": "alive", "detail": "what came of it"})
+    assert cli.main(line.split()) == 0
+    head, _, sent = neod.request().partition(b"\r\n\r\n")
+    assert head.startswith(f"POST /v1/{route} ".encode())
+    assert json.loads(sent) == body
+    outcome = "alive: " if route == "reject" else ""
+    assert capsys.readouterr() == ("", f"neoctl: {outcome}what came of it\n")
+
+
+@pytest.mark.parametrize("line", ["reject", "reject x", "reject -1", "logins --limit x", "pause 1"])
+def test_a_wish_that_cannot_be_one_is_not_sent(neod: CannedNeod, line: str) -> None:
+    assert cli.main(line.split()) == 2
+    assert neod.untouched
+
+
+def test_logins_are_a_line_each_that_does_nothing_to_a_terminal(
+    neod: CannedNeod, capsys: Captured
+) -> None:
+    word = {"verb": "reject", "pid": 812, "executable": "/tmp/\x1b[2J\nforged"}
+    entry = {"at": 1_700_000_000, "event": "login", "outcome": "accepted", "generation": 2}
+    neod.reply = json_of({"logins": [{**entry, "why": "the session was rejected", "word": word}]})
+
+    assert cli.main(["logins", "--limit", "5"]) == 0
+
+    assert neod.target() == "/v1/logins?limit=5"
+    assert capsys.readouterr().out == (
+        "15 Nov 03:43:20  login        accepted       generation 2; the session was rejected; "
+        "asked for: reject, by /tmp/\\x1b[2J\\nforged, pid 812\n"
+    )
 
 
 def test_the_sockets_path_is_printed_whether_or_not_anybody_listens(
