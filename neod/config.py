@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
+from neoctl.wire import BODY_MAX, HEAD_MAX, HEAD_TIME
 from neod.account.edge import DAY, Edge, daily
 from neod.account.hours import (
     Hours,
@@ -38,6 +39,7 @@ Factor = Literal["none", "mpin", "otp"]
 
 SECRETS = ("password", "consumer_secret", "access_token", "mpin", "totp_secret")
 ACCOUNT_NAME = re.compile(r"[a-z0-9_-]{1,32}")
+HEAD_LEAST = 1024  # bytes: what clients send of themselves has to fit
 _PAN = re.compile(r"[A-Z]{5}[0-9]{4}[A-Z]")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|min|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -80,6 +82,11 @@ class Server(msgspec.Struct, frozen=True):
 
     grace: float = 3.0  # seconds that requests in flight get at the end
     max_connections: int = 1024
+    max_watchers: int = 1024
+    max_head: int = HEAD_MAX  # bytes
+    max_body: int = BODY_MAX  # bytes
+    head_timeout: float = HEAD_TIME  # seconds in which a head has to arrive
+    idle_timeout: float = 75.0  # seconds that a kept connection may be silent
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -451,7 +458,16 @@ def _server(table: _Table) -> Server:
     server = Server(
         grace=table.take("grace", _duration, usual.grace),
         max_connections=table.take("max_connections", _count, usual.max_connections),
+        max_watchers=table.take("max_watchers", _count, usual.max_watchers),
+        max_head=table.take("max_head", _count, usual.max_head),
+        max_body=table.take("max_body", _count, usual.max_body),
+        head_timeout=table.take("head_timeout", _patience, usual.head_timeout),
+        idle_timeout=table.take("idle_timeout", _patience, usual.idle_timeout),
     )
+    if server.max_head < HEAD_LEAST:
+        table.wrong(
+            "max_head", f"at least {HEAD_LEAST}, or no client fits, found {server.max_head}"
+        )
     table.no_more({})
     return server
 
@@ -568,6 +584,13 @@ def _duration(value: object) -> float:
         seconds = float(found[1]) * _UNITS[found[2]]
     if seconds is None or not 0 <= seconds < float("inf"):
         raise _Wrong('expected seconds, or a duration such as "90s", "15min" or "2h"')
+    return seconds
+
+
+def _patience(value: object) -> float:
+    seconds = _duration(value)
+    if seconds == 0:
+        raise _Wrong("expected more than no time at all")
     return seconds
 
 

@@ -19,11 +19,13 @@ from neod.account.store import FileStore, boot_id
 from neod.clock import SYSTEM, Clock, tick
 from neod.config import Account, Config
 from neod.ipc.api import Api
+from neod.ipc.descriptors import affordable
 from neod.ipc.listener import Claim, Lock, Unusable
+from neod.ipc.reads import Reads
 from neod.ipc.server import Server, only
 from neod.kotak.client import connected
 from neod.paths import make_private
-from neod.process import harden
+from neod.process import give_large_blocks_back, harden
 from neod.systemd import notify
 
 Shutdown = Callable[[], Awaitable[None]]
@@ -47,6 +49,7 @@ async def main(
     anything is started.
     """
     harden(environ)
+    give_large_blocks_back()
     with ExitStack() as stack:
         # Blocking work, all of it before there is anybody who could wait.
         try:
@@ -62,13 +65,15 @@ async def main(
         log.event("start", version=__version__, pid=os.getpid(), socket=claim.path)
         if not keepers:
             log.warning("no_account", why="the configuration has no [account.NAME]")
+        api = Api(keepers, SYSTEM.wall())
         await serve(
             keepers,
-            trio.SocketListener(trio.socket.from_stdlib_socket(claim.socket)),
             Server(
-                Api(keepers, SYSTEM.wall()).respond,
+                claim.socket,
+                api.respond,
+                glance=Reads(api).glance,
                 admit=only(os.getuid()),
-                max_connections=config.server.max_connections,
+                limits=affordable(config.server),
             ),
             clock=SYSTEM,
             grace=config.server.grace,
@@ -82,7 +87,6 @@ async def main(
 
 async def serve(
     keepers: Mapping[str, Keeper],
-    listener: trio.abc.Listener[trio.SocketStream],
     server: Server,
     *,
     clock: Clock,
@@ -105,21 +109,13 @@ async def serve(
             keeping.start_soon(beside, keepers)
         async with trio.open_nursery() as connections:
             async with trio.open_nursery() as accepting:
-                await accepting.start(
-                    partial(
-                        trio.serve_listeners,
-                        server.handle,
-                        [listener],
-                        handler_nursery=connections,
-                    )
-                )
+                await accepting.start(partial(server.serve, handler_nursery=connections))
                 ready()
                 await shutdown()
                 stopping()
                 accepting.cancel_scope.cancel(reason="shutdown")
             for keeper in keepers.values():
                 keeper.board.close()
-            server.drain()
             connections.cancel_scope.relative_deadline = grace
         keeping.cancel_scope.cancel(reason="drained")
 

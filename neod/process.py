@@ -1,4 +1,4 @@
-"""What this process lets others see and use. To be called before the first secret is read."""
+"""What this process lets others see and use. `harden` comes before the first secret is read."""
 
 import ctypes
 import os
@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from neod import log
 
 PR_SET_DUMPABLE = 4  # linux/prctl.h
+M_MMAP_THRESHOLD = -3  # glibc's malloc.h
+LARGE = 1024 * 1024  # bytes
 
 
 def harden(environ: Mapping[str, str]) -> None:
@@ -30,3 +32,13 @@ def _raise_file_limit() -> None:
     """Each connection is a descriptor, and the soft limit is often lower than it need be."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def give_large_blocks_back() -> None:
+    """Have what is freed in large pieces go back to the system at once.
+
+    The scrypt over the secrets takes 16 MiB for a moment, which glibc would keep for the next.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # not every libc has it
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, LARGE)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from tests.fakes.process import Home, Sandbox
+from tests.fakes.streams import Door
 
 # The machine that runs this is noisy: a slow example is no failure.
 settings.register_profile("neod", deadline=None)
@@ -43,3 +44,9 @@ def _no_environment_of_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("NEOD_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _doors_are_closed() -> Iterator[None]:
+    yield
+    Door.close_all()

@@ -137,6 +137,28 @@ def test_a_file_becomes_accounts_and_a_server(write: Write) -> None:
     assert found.server == config.Server(grace=2.0, max_connections=10)
 
 
+def test_each_limit_of_the_server_can_be_set(write: Write) -> None:
+    path = write(
+        """
+        [server]
+        max_connections = 1
+        max_watchers = 2
+        max_head = 1024
+        max_body = 4
+        head_timeout = "500ms"
+        idle_timeout = "1min"
+        """
+    )
+    assert config.load(path).server == config.Server(
+        max_connections=1,
+        max_watchers=2,
+        max_head=1024,
+        max_body=4,
+        head_timeout=0.5,
+        idle_timeout=60.0,
+    )
+
+
 def test_an_empty_file_is_a_configuration_without_accounts(write: Write) -> None:
     assert config.load(write("")) == Config(accounts={}, server=config.Server())
 
@@ -490,6 +512,14 @@ def test_a_mistake_names_its_key_and_what_was_expected(
         ({"server": 3}, "server: expected a table, found "),
         ({"account": []}, "account: expected a table, found an array"),
         ({"server": {"max_connections": "many"}}, "server.max_connections: expected a whole"),
+        ({"server": {"max_watchers": 0}}, "server.max_watchers: expected a whole"),
+        (
+            {"server": {"max_head": 1023}},
+            "server.max_head: at least 1024, or no client fits, found",
+        ),
+        ({"server": {"max_body": "64 KiB"}}, "server.max_body: expected a whole number"),
+        ({"server": {"head_timeout": 0}}, "server.head_timeout: expected more than no time"),
+        ({"server": {"idle_timeout": "soon"}}, "server.idle_timeout: expected seconds, or"),
         ({"account": {"Main": table()}}, "account.Main: a name is 1 to 32 of"),
         ({"account": {"a" * 33: table()}}, "a name is 1 to 32 of"),
         ({"account": {"": table()}}, "a name is 1 to 32 of"),
@@ -870,6 +900,7 @@ KEYS = [
     *("ucc", "totp_secret", "hooks", "keyring", "command"),
     *("hours", "holidays", "lead", "ready_by"),
     *("session", "api", "login", "margin", "edge", "logins_per_day", "grace", "max_connections"),
+    *("max_watchers", "max_head", "max_body", "head_timeout", "idle_timeout"),
     *("file", "env", "credential", "main", "account", "server", "endpoints", "renewal"),
 ]
 ANYTHING = st.recursive(

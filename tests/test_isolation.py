@@ -12,7 +12,7 @@ from neod.ipc.server import Server
 from neod.sandbox.broker import Settings
 from tests.fakes.clock import VirtualClock
 from tests.fakes.kotak import Canned, Hang
-from tests.fakes.streams import MemoryListener
+from tests.fakes.streams import Door
 from tests.fakes.world import World
 
 HOUR = 3600.0
@@ -55,12 +55,10 @@ def with_a_full_disk() -> World:
 async def hours_of(*worlds: World) -> list[float]:
     """When the first account's requests went out, with the others beside it in one daemon."""
     keepers = {f"account-{number}": world.keeper for number, world in enumerate(worlds)}
-    listener = MemoryListener()
     with trio.move_on_after(5 * HOUR):
         await daemon.serve(
             keepers,
-            listener,  # type: ignore[arg-type]
-            Server(Api(keepers, 0).respond),
+            Server(Door().socket, Api(keepers, 0).respond),
             clock=VirtualClock().clock,
             grace=1,
             shutdown=trio.sleep_forever,

@@ -1,15 +1,18 @@
 """Connections in virtual time: each bounded, and none a danger to the others or to the daemon."""
 
+import errno
 import os
 import re
+import resource
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, NoReturn, cast
+from typing import NamedTuple, NoReturn
 
+import h11
 import msgspec
 import pytest
 import trio
@@ -18,14 +21,16 @@ from hypothesis import strategies as st
 from trio.testing import (
     MockClock,
     lockstep_stream_pair,
-    memory_stream_pair,
     wait_all_tasks_blocked,
 )
 
-from neod.ipc.http1 import Problem, Request, Response
+from neod import config
+from neod.ipc.conversation import Conversation, Respond
+from neod.ipc.descriptors import Spare, affordable
+from neod.ipc.http1 import Problem, Request, Response, Stream
 from neod.ipc.peers import Peer, peer_of
-from neod.ipc.server import Admit, Respond, Server, only
-from tests.fakes.streams import MemoryListener, MemoryStream
+from neod.ipc.server import Admit, Server, only
+from tests.fakes.streams import Door
 
 GET = b"GET /hello HTTP/1.1\r\nHost: neod\r\n\r\n"
 SOMEBODY_ELSE = 65534
@@ -51,12 +56,16 @@ class Answer(NamedTuple):
 class Client:
     """The other end of a connection."""
 
-    def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
+    def __init__(self, stream: trio.SocketStream) -> None:
         self.stream = stream
         self._received = b""
 
     async def send(self, data: bytes) -> None:
         await self.stream.send_all(data)
+
+    def send_at_once(self, data: bytes) -> None:
+        """Send without giving the server time to look at it."""
+        os.write(self.stream.socket.fileno(), data)
 
     async def answer(self, *, body: bool = True) -> Answer:
         """The next answer; `body` is False for one to HEAD."""
@@ -85,29 +94,68 @@ class Client:
         self._received += received
 
 
+class Files:
+    """Takes away this process's file descriptors."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+
+    @contextmanager
+    def used_up(self) -> Iterator[None]:
+        usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+        lowest_free = os.dup(0)
+        os.close(lowest_free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, usual[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, usual)
+
+    @contextmanager
+    def none_given_back(self) -> Iterator[None]:
+        """What is given free is taken by somebody else at once."""
+        with self._monkeypatch.context() as patch:
+            patch.setattr(Spare, "take_back", lambda _: False)
+            yield
+
+
+@pytest.fixture
+def files(monkeypatch: pytest.MonkeyPatch) -> Files:
+    return Files(monkeypatch)
+
+
 class Site:
     """A server, and a way to connect to it."""
 
-    def __init__(self, server: Server, listener: MemoryListener) -> None:
-        self.server = server
-        self._listener = listener
+    def __init__(self, server: Server, door: Door) -> None:
+        self._server = server
+        self._door = door
+        self._accepting = trio.CancelScope()
 
-    async def connect(self) -> Client:
-        return Client(await self._listener.connect())
+    async def run(self, connections: trio.Nursery) -> None:
+        with self._accepting:
+            await self._server.serve(handler_nursery=connections)
 
+    def connect(self) -> Client:
+        return Client(self._door.connect())
 
-def over_memory(server: Server) -> Callable[[MemoryStream], Awaitable[None]]:
-    """The server's handler, for streams that have no socket."""
-    return cast("Callable[[MemoryStream], Awaitable[None]]", server.handle)
+    async def stop(self) -> None:
+        self._accepting.cancel()
+        await wait_all_tasks_blocked()
 
 
 async def serve(
-    nursery: trio.Nursery, respond: Respond = echo, *, max_connections: int = 1024
+    nursery: trio.Nursery,
+    respond: Respond = echo,
+    *,
+    admit: Admit = lambda _: None,
+    limits: config.Server | None = None,
 ) -> Site:
-    server = Server(respond, max_connections=max_connections)
-    listener = MemoryListener()
-    await nursery.start(partial(trio.serve_listeners, over_memory(server), [listener]))
-    return Site(server, listener)
+    door = Door()
+    site = Site(Server(door.socket, respond, admit=admit, limits=limits), door)
+    nursery.start_soon(site.run, nursery)
+    await wait_all_tasks_blocked()
+    return site
 
 
 # Requests and answers
@@ -116,7 +164,7 @@ async def serve(
 async def test_a_connection_is_kept_for_the_next_request(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    client = await (await serve(nursery)).connect()
+    client = (await serve(nursery)).connect()
 
     for number in range(3):
         answer = await client.ask(b"GET /%d HTTP/1.1\r\n\r\n" % number)
@@ -128,7 +176,7 @@ async def test_a_connection_is_kept_for_the_next_request(
 async def test_requests_that_arrive_at_once_are_answered_in_turn(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    client = await (await serve(nursery)).connect()
+    client = (await serve(nursery)).connect()
 
     await client.send(
         b"GET /1?for=2 HTTP/1.1\r\n\r\n"
@@ -148,7 +196,7 @@ async def test_requests_that_arrive_at_once_are_answered_in_turn(
 async def test_a_request_may_come_byte_by_byte(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    client = await (await serve(nursery)).connect()
+    client = (await serve(nursery)).connect()
 
     for byte in b"POST /a HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc":
         await client.send(bytes([byte]))
@@ -160,7 +208,7 @@ async def test_a_request_may_come_byte_by_byte(
 async def test_head_gets_the_length_of_a_body_and_no_body(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    client = await (await serve(nursery)).connect()
+    client = (await serve(nursery)).connect()
     await client.send(b"HEAD /a HTTP/1.1\r\n\r\n" + GET)
 
     answer = await client.answer(body=False)
@@ -180,7 +228,7 @@ async def test_head_gets_the_length_of_a_body_and_no_body(
 async def test_after_http_1_0_or_close_the_connection_ends(
     autojump_clock: MockClock, nursery: trio.Nursery, request_: bytes
 ) -> None:
-    client = await (await serve(nursery)).connect()
+    client = (await serve(nursery)).connect()
 
     answer = await client.ask(request_)
 
@@ -191,7 +239,7 @@ async def test_after_http_1_0_or_close_the_connection_ends(
 
 
 async def test_lines_may_end_in_lf_alone(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    client = await (await serve(nursery)).connect()
+    client = (await serve(nursery)).connect()
 
     assert (await client.ask(b"GET /hello HTTP/1.1\nHost: neod\n\n")).body == b"GET /hello 0"
 
@@ -199,7 +247,7 @@ async def test_lines_may_end_in_lf_alone(autojump_clock: MockClock, nursery: tri
 async def test_a_peer_that_has_said_all_it_will_say_gets_its_answer(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    client = await (await serve(nursery)).connect()
+    client = (await serve(nursery)).connect()
     await client.send(b"GET /a?for=3 HTTP/1.1\r\n\r\n")
     await client.stream.send_eof()
 
@@ -213,7 +261,7 @@ async def test_a_peer_that_has_said_all_it_will_say_gets_its_answer(
 async def test_a_connection_that_says_nothing_is_closed_without_a_word(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    client = await (await serve(nursery)).connect()
+    client = (await serve(nursery)).connect()
 
     assert await client.closed()
     assert trio.current_time() == 5
@@ -222,7 +270,7 @@ async def test_a_connection_that_says_nothing_is_closed_without_a_word(
 async def test_a_kept_connection_may_be_silent_for_longer_and_not_for_ever(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    client = await (await serve(nursery)).connect()
+    client = (await serve(nursery)).connect()
     await client.ask(GET)
     await trio.sleep(60)
     await client.ask(GET)
@@ -235,7 +283,7 @@ async def test_a_kept_connection_may_be_silent_for_longer_and_not_for_ever(
 async def test_a_slow_head_is_cut_off_after_5_seconds(
     autojump_clock: MockClock, nursery: trio.Nursery, between: float
 ) -> None:
-    client = await (await serve(nursery)).connect()
+    client = (await serve(nursery)).connect()
 
     async def drip() -> None:
         for byte in GET:
@@ -253,7 +301,7 @@ async def test_a_slow_head_is_cut_off_after_5_seconds(
 async def test_a_slow_head_after_other_requests_is_cut_off_too(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    client = await (await serve(nursery)).connect()
+    client = (await serve(nursery)).connect()
     await client.ask(GET)
 
     answer = await client.ask(GET + b"GET")
@@ -265,7 +313,7 @@ async def test_a_slow_head_after_other_requests_is_cut_off_too(
 async def test_a_slow_body_is_cut_off_after_5_seconds(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    client = await (await serve(nursery)).connect()
+    client = (await serve(nursery)).connect()
 
     answer = await client.ask(b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nab")
 
@@ -280,7 +328,7 @@ async def test_a_slow_body_is_cut_off_after_5_seconds(
 async def test_half_a_request_is_a_bad_one(
     autojump_clock: MockClock, nursery: trio.Nursery, half: bytes
 ) -> None:
-    client = await (await serve(nursery)).connect()
+    client = (await serve(nursery)).connect()
     await client.send(half)
     await client.stream.send_eof()
 
@@ -294,34 +342,39 @@ async def test_a_peer_that_leaves_without_a_word_harms_nobody(
 ) -> None:
     site = await serve(nursery)
     for said in (b"", b"GET", GET, b"GET /a?for=3 HTTP/1.1\r\n\r\n", b"garbage\r\n\r\n", GET * 100):
-        leaver = await site.connect()
+        leaver = site.connect()
         await leaver.send(said)
         await leaver.stream.aclose()
     await trio.sleep(100)
 
-    assert (await (await site.connect()).ask(GET)).status == 200
+    assert (await site.connect().ask(GET)).status == 200
 
 
-async def test_a_peer_that_reads_nothing_is_cut_off(autojump_clock: MockClock) -> None:
-    client, theirs = lockstep_stream_pair()
-    server = Server(echo)
+async def test_a_peer_that_reads_nothing_is_cut_off(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    async def much(_request: Request, _body: bytes, _peer: Peer | None = None) -> Response:
+        return Response(200, b"a" * 1_000_000)
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(server.handle, cast("trio.SocketStream", theirs))
-        await client.send_all(GET)
+    client = (await serve(nursery, much)).connect()
+    await client.send(GET)
+    await trio.sleep(11)
 
-    assert trio.current_time() == 10
+    with pytest.raises(AssertionError, match="closed within an answer"):
+        await client.answer()
+    assert trio.current_time() == 11
 
 
-async def test_a_peer_that_reads_no_refusal_is_cut_off(autojump_clock: MockClock) -> None:
-    client, theirs = lockstep_stream_pair()
-    server = Server(echo)
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(server.handle, cast("trio.SocketStream", theirs))
-        await client.send_all(b"garbage\r\n\r\n")
-
-    assert trio.current_time() == 10
+async def test_a_peer_that_reads_nothing_of_a_small_answer_is_cut_off(
+    autojump_clock: MockClock,
+) -> None:
+    for said in (GET, b"garbage\r\n\r\n"):
+        began = trio.current_time()
+        client, theirs = lockstep_stream_pair()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Conversation(theirs, echo, config.Server()).run)
+            await client.send_all(said)
+        assert trio.current_time() - began == 10
 
 
 # Peers that talk nonsense
@@ -346,7 +399,7 @@ async def test_nonsense_gets_a_400_and_the_end(
     autojump_clock: MockClock, nursery: trio.Nursery, said: bytes
 ) -> None:
     site = await serve(nursery)
-    client = await site.connect()
+    client = site.connect()
 
     answer = await client.ask(said + GET)
 
@@ -354,13 +407,13 @@ async def test_nonsense_gets_a_400_and_the_end(
     assert answer.headers["connection"] == "close"
     assert await client.closed()
     assert trio.current_time() == 0
-    assert (await (await site.connect()).ask(GET)).status == 200
+    assert (await site.connect().ask(GET)).status == 200
 
 
 async def test_a_head_of_8_kib_and_a_body_of_64_kib_are_taken(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    client = await (await serve(nursery)).connect()
+    client = (await serve(nursery)).connect()
     line, end = b"POST / HTTP/1.1\r\nContent-Length: 65536\r\nX: ", b"\r\n\r\n"
     head = line + b"a" * (8192 - len(line) - len(end)) + end
 
@@ -369,20 +422,20 @@ async def test_a_head_of_8_kib_and_a_body_of_64_kib_are_taken(
 
 
 async def test_a_refused_peer_that_goes_on_sending_is_listened_to_for_a_second_only(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    client, theirs = memory_stream_pair()
+    client = (await serve(nursery)).connect()
 
     async def flood() -> None:
         while True:
-            await client.send_all(b"garbage\r\n\r\n")
+            await client.send(b"garbage\r\n\r\n")
             await trio.sleep(0.3)
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(flood)
-        await over_memory(Server(echo))(theirs)
-        nursery.cancel_scope.cancel()
-    assert trio.current_time() == 1
+    with pytest.raises(trio.BrokenResourceError):
+        await flood()
+
+    assert 1 <= trio.current_time() <= 1.5
+    assert (await client.answer()).code == "bad_request"
 
 
 ANYTHING = st.lists(
@@ -403,23 +456,25 @@ ANYTHING = st.lists(
 
 @given(ANYTHING)
 def test_whatever_is_said_the_answers_are_http_and_the_connection_ends(said: list[bytes]) -> None:
-    async def converse() -> bytes:
-        client, theirs = memory_stream_pair()
+    async def talk() -> bytes:
         received = b""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(over_memory(Server(echo)), theirs)
+            stream = (await serve(nursery)).connect().stream
             for piece in said:
                 try:
-                    await client.send_all(piece)
+                    await stream.send_all(piece)
                 except trio.BrokenResourceError:
                     break
                 await trio.sleep(1)
-            await client.send_eof()
-            async for some in client:
-                received += some
+            await stream.send_eof()
+            # What was sent after the last request is not read; Unix says so after the answers.
+            with suppress(trio.BrokenResourceError):
+                async for some in stream:
+                    received += some
+            nursery.cancel_scope.cancel()
         return received
 
-    received = trio.run(converse, clock=MockClock(autojump_threshold=0))
+    received = trio.run(talk, clock=MockClock(autojump_threshold=0))
     if received:
         assert re.match(rb"HTTP/1\.1 (200|400) ", received)
     assert received.count(b"HTTP/1.1 400") <= 1
@@ -431,12 +486,12 @@ def test_whatever_is_said_the_answers_are_http_and_the_connection_ends(said: lis
 async def test_one_connection_too_many_is_told_so_and_the_next_is_served(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    site = await serve(nursery, max_connections=2)
-    first, second = await site.connect(), await site.connect()
+    site = await serve(nursery, limits=config.Server(max_connections=2))
+    first, second = site.connect(), site.connect()
     await first.ask(GET)
     await second.ask(GET)
 
-    third = await site.connect()
+    third = site.connect()
     answer = await third.answer()
     assert (answer.status, answer.code) == (503, "too_many_connections")
     assert answer.headers["connection"] == "close"
@@ -446,20 +501,190 @@ async def test_one_connection_too_many_is_told_so_and_the_next_is_served(
     assert (await first.ask(GET)).status == 200
     await first.stream.aclose()
     await wait_all_tasks_blocked()
-    assert (await (await site.connect()).ask(GET)).status == 200
+    assert (await site.connect().ask(GET)).status == 200
 
 
 async def test_a_slow_request_delays_nobody_elses(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     site = await serve(nursery)
-    slow = await site.connect()
+    slow = site.connect()
     await slow.send(b"GET /slow?for=300 HTTP/1.1\r\n\r\n")
 
     for _ in range(100):
-        assert (await (await site.connect()).ask(GET)).status == 200
+        assert (await site.connect().ask(GET)).status == 200
     assert trio.current_time() == 0
     assert (await slow.answer()).body == b"GET /slow 0"
+
+
+async def test_floods_past_the_limit_are_told_so_even_if_there_are_more_than_are_listened_to(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    site = await serve(nursery, limits=config.Server(max_connections=1))
+    first = site.connect()
+    await first.ask(GET)
+
+    for client in [site.connect() for _ in range(300)]:
+        assert (await client.answer()).code == "too_many_connections"
+    assert (await first.ask(GET)).status == 200
+    assert trio.current_time() < 5
+
+
+async def test_without_descriptors_peers_are_told_so_and_later_ones_are_served(
+    autojump_clock: MockClock, nursery: trio.Nursery, files: Files
+) -> None:
+    site = await serve(nursery)
+    first = site.connect()
+    await first.ask(GET)
+    others = [site.connect() for _ in range(5)]
+
+    with files.used_up():
+        for client in others:
+            assert (await client.answer()).code == "too_many_connections"
+        assert (await first.ask(GET)).status == 200
+
+    assert (await site.connect().ask(GET)).status == 200
+
+
+async def test_without_even_a_spare_descriptor_peers_wait_at_the_door(
+    autojump_clock: MockClock, nursery: trio.Nursery, files: Files
+) -> None:
+    site = await serve(nursery)
+    first = site.connect()
+    await first.ask(GET)
+    one, other = site.connect(), site.connect()
+
+    with files.used_up(), files.none_given_back():
+        assert (await one.answer()).code == "too_many_connections"
+        await other.send(GET)
+        await trio.sleep(60)
+        assert (await first.ask(GET)).status == 200
+
+    assert (await other.answer()).status == 200
+    assert trio.current_time() < 61
+
+
+class Faulty(socket.socket):
+    """A listening socket that cannot accept for a while."""
+
+    calls = 0
+    well = False
+
+    def accept(self) -> tuple[socket.socket, object]:
+        self.calls += 1
+        if self.well:
+            return super().accept()
+        raise OSError(errno.ENOBUFS, "No buffer space available")
+
+
+async def test_other_trouble_at_the_door_is_waited_out_without_haste(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    door = Door()
+    faulty = Faulty(fileno=os.dup(door.socket.fileno()))
+    server = Server(faulty, echo)
+    await nursery.start(partial(server.serve, handler_nursery=nursery))
+    client = Client(door.connect())
+    await client.send(GET)
+    await trio.sleep(10)
+    assert 50 < faulty.calls < 150
+
+    faulty.well = True
+    assert (await client.answer()).status == 200
+
+
+@pytest.mark.parametrize(
+    ("limits", "said", "ends"),
+    [
+        (config.Server(head_timeout=0.5), b"", 0.5),
+        (config.Server(head_timeout=0.5), b"GET", 0.5),
+        (config.Server(idle_timeout=0.5), GET, 0.5),
+        (config.Server(max_head=1024), b"a" * 1024, 0),
+        (config.Server(max_body=10), b"POST / HTTP/1.1\r\nContent-Length: 11\r\n\r\n", 0),
+    ],
+)
+async def test_each_limit_is_as_it_is_set(
+    autojump_clock: MockClock,
+    nursery: trio.Nursery,
+    limits: config.Server,
+    said: bytes,
+    ends: float,
+) -> None:
+    client = (await serve(nursery, limits=limits)).connect()
+    if said:
+        await client.ask(said)
+
+    assert await client.closed()
+    assert trio.current_time() == ends
+
+
+# Answers bit by bit
+
+
+async def counting(_request: Request, _body: bytes, _peer: Peer | None = None) -> Stream:
+    """One line a second, three of them."""
+
+    async def write(send: Callable[[bytes], Awaitable[None]]) -> None:
+        for number in range(3):
+            await send(b"" if number == 1 else b"%d\n" % number)
+            await trio.sleep(1)
+
+    return Stream(write)
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_an_answer_may_come_bit_by_bit(
+    autojump_clock: MockClock, nursery: trio.Nursery, version: str, method: str
+) -> None:
+    client = (await serve(nursery, counting)).connect()
+    await client.send(f"{method} / HTTP/{version}\r\n\r\n".encode())
+    machine = h11.Connection(h11.CLIENT)
+    machine.send(h11.Request(method=method, target="/", headers=[("Host", "neod")]))
+    machine.send(h11.EndOfMessage())
+    told = []
+    while not isinstance(event := machine.next_event(), h11.EndOfMessage):
+        if event is h11.NEED_DATA:
+            machine.receive_data(await client.stream.receive_some())
+        elif isinstance(event, h11.Data):
+            told.append((trio.current_time(), bytes(event.data)))
+        elif isinstance(event, h11.Response):
+            assert (b"content-type", b"application/x-ndjson") in event.headers
+            assert (b"connection", b"close") in event.headers
+
+    assert told == ([] if method == "HEAD" else [(0, b"0\n"), (2, b"2\n")])
+    assert await client.closed()
+
+
+async def test_a_stream_ends_at_once_when_its_peer_goes_or_takes_nothing(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    ended: list[float] = []
+
+    async def endless(_request: Request, _body: bytes, _peer: Peer | None = None) -> Stream:
+        async def write(send: Callable[[bytes], Awaitable[None]]) -> None:
+            try:
+                while True:
+                    await send(b"a" * 100_000)
+                    await trio.sleep(0.01 if len(ended) == 1 else 100)
+            finally:
+                ended.append(trio.current_time())
+
+        return Stream(write)
+
+    site = await serve(nursery, endless)
+    goes = site.connect()
+    await goes.send(GET)
+    await goes.stream.send_eof()
+    await trio.sleep(50)
+    await goes.stream.aclose()
+    await wait_all_tasks_blocked()
+    assert ended == [50]
+
+    takes_nothing = site.connect()
+    await takes_nothing.send(GET)
+    await trio.sleep(15)
+    assert ended[1:] == [pytest.approx(60, abs=1)]
 
 
 # Bugs
@@ -501,68 +726,72 @@ async def test_a_bug_is_answered_and_the_connection_goes_on(
     autojump_clock: MockClock, nursery: trio.Nursery, path: str
 ) -> None:
     site = await serve(nursery, fails)
-    client = await site.connect()
+    client = site.connect()
 
     answer = await client.ask(f"GET /{path} HTTP/1.1\r\n\r\n".encode())
 
     assert (answer.status, answer.code) == (500, "internal_error")
     assert b"secret" not in answer.body
     assert (await client.ask(GET)).status == 200
-    assert (await (await site.connect()).ask(GET)).status == 200
+    assert (await site.connect().ask(GET)).status == 200
 
 
 async def test_a_bug_while_being_cancelled_does_not_hide_the_cancelling(
     autojump_clock: MockClock,
 ) -> None:
-    client, theirs = memory_stream_pair()
-    await client.send_all(b"GET /stuck HTTP/1.1\r\n\r\n")
-
     with trio.move_on_after(3) as scope:
-        await over_memory(Server(fails))(theirs)
+        async with trio.open_nursery() as nursery:
+            client = (await serve(nursery, fails)).connect()
+            await client.send(b"GET /stuck HTTP/1.1\r\n\r\n")
 
     assert scope.cancelled_caught
     assert trio.current_time() == 3
-    assert await client.receive_some() == b""
+    assert await client.closed()
 
 
-async def test_a_bug_in_admitting_ends_that_connection_alone(autojump_clock: MockClock) -> None:
-    def admit(stream: trio.SocketStream) -> Problem | None:
-        raise OSError("no such socket")
+async def test_a_bug_in_admitting_ends_that_connection_alone(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    faulty = iter([True, False])
 
-    client, theirs = memory_stream_pair()
-    await over_memory(Server(echo, admit=admit))(theirs)
+    def admit(_peer: Peer) -> Problem | None:
+        if next(faulty):
+            raise OSError("no such socket")
+        return None
 
-    assert await client.receive_some() == b""
+    site = await serve(nursery, admit=admit)
+
+    assert await site.connect().closed()
+    assert (await site.connect().ask(GET)).status == 200
 
 
 # Stopping
 
 
-async def test_draining_ends_what_is_idle_at_once(
+async def test_stopping_ends_what_is_idle_at_once(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     site = await serve(nursery)
-    kept, silent = await site.connect(), await site.connect()
+    kept, silent = site.connect(), site.connect()
     await kept.ask(GET)
-    await wait_all_tasks_blocked()
 
-    site.server.drain()
+    await site.stop()
 
     assert await kept.closed()
     assert await silent.closed()
     assert trio.current_time() == 0
 
 
-async def test_draining_lets_what_is_in_flight_have_its_answer_and_no_more(
+async def test_stopping_lets_what_is_in_flight_have_its_answer_and_no_more(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     site = await serve(nursery)
-    busy, sending = await site.connect(), await site.connect()
+    busy, sending = site.connect(), site.connect()
     await busy.send(b"GET /busy?for=2 HTTP/1.1\r\n\r\n" + GET)
     await sending.send(GET[:10])
     await trio.sleep(1)
 
-    site.server.drain()
+    await site.stop()
     await sending.send(GET[10:])
 
     for client, body in ((sending, b"GET /hello 0"), (busy, b"GET /busy 0")):
@@ -573,38 +802,40 @@ async def test_draining_lets_what_is_in_flight_have_its_answer_and_no_more(
     assert trio.current_time() == 2
 
 
-async def test_who_connects_while_it_drains_is_sent_away(
+async def test_what_is_asked_at_the_moment_of_the_stop_is_answered(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     site = await serve(nursery)
-    site.server.drain()
+    client = site.connect()
+    await client.ask(GET)
 
-    client = await site.connect()
+    client.send_at_once(GET)
+    await site.stop()
 
+    answer = await client.answer()
+    assert (answer.status, answer.headers["connection"]) == (200, "close")
     assert await client.closed()
-    assert trio.current_time() == 0
+
+
+async def test_who_comes_after_the_stop_finds_nobody(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    site = await serve(nursery)
+    await site.stop()
+
+    with pytest.raises(ConnectionRefusedError):
+        site.connect()
 
 
 async def test_what_outlives_the_grace_is_cut_off(autojump_clock: MockClock) -> None:
-    listener = MemoryListener()
-    server = Server(fails)
     clients: list[Client] = []
     async with trio.open_nursery() as connections:
-        async with trio.open_nursery() as accepting:
-            await accepting.start(
-                partial(
-                    trio.serve_listeners,
-                    over_memory(server),
-                    [listener],
-                    handler_nursery=connections,
-                )
-            )
-            for path in ("stuck", "stuck", "a?for=1"):
-                clients.append(Client(await listener.connect()))
-                await clients[-1].send(f"GET /{path} HTTP/1.1\r\n\r\n".encode())
-            await wait_all_tasks_blocked()
-            accepting.cancel_scope.cancel()
-        server.drain()
+        site = await serve(connections, fails)
+        for path in ("stuck", "stuck", "a?for=1"):
+            clients.append(site.connect())
+            await clients[-1].send(f"GET /{path} HTTP/1.1\r\n\r\n".encode())
+        await wait_all_tasks_blocked()
+        await site.stop()
         connections.cancel_scope.relative_deadline = 3
 
     assert trio.current_time() == 3
@@ -612,7 +843,7 @@ async def test_what_outlives_the_grace_is_cut_off(autojump_clock: MockClock) -> 
     assert [await client.closed() for client in clients] == [True, True, True]
 
 
-# A real socket, in real time
+# Who is at the other end
 
 
 @pytest.fixture
@@ -633,11 +864,10 @@ def bind(path: Path) -> socket.socket:
 
 @asynccontextmanager
 async def listening(path: Path, admit: Admit) -> AsyncIterator[None]:
-    listener = trio.SocketListener(trio.socket.from_stdlib_socket(bind(path)))
-    handle = Server(echo, admit=admit).handle
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
-            await nursery.start(partial(trio.serve_listeners, handle, [listener]))
+            server = Server(bind(path), echo, admit=admit)
+            await nursery.start(partial(server.serve, handler_nursery=nursery))
             yield
             nursery.cancel_scope.cancel()
 
@@ -683,74 +913,66 @@ async def test_p7_another_user_is_refused_where_the_sockets_mode_lets_it_in(path
             assert (await Client(stream).ask(GET)).status == 200
 
 
-async def test_a_peer_is_who_the_kernel_says() -> None:
-    ours, theirs = trio.socket.socketpair()
-    async with trio.SocketStream(ours) as stream, trio.SocketStream(theirs):
-        peer = peer_of(stream)
+def test_a_peer_is_who_the_kernel_says() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        peer = peer_of(ours)
 
     assert (peer.pid, peer.uid, peer.gid) == (os.getpid(), os.geteuid(), os.getegid())
 
 
-async def test_a_refusal_arrives_although_the_peer_is_sending_yet() -> None:
-    ours, theirs = trio.socket.socketpair()
-    async with trio.SocketStream(ours) as stream, trio.open_nursery() as nursery:
-        nursery.start_soon(Server(echo).handle, trio.SocketStream(theirs))
-        client = Client(stream)
-        with trio.fail_after(5):
-            await client.send(
-                b"POST / HTTP/1.1\r\nContent-Length: 3000000\r\n\r\n" + b"a" * 3_000_000
-            )
-            assert (await client.answer()).code == "bad_request"
-            assert await client.closed()
-            await stream.send_eof()
+async def test_a_refusal_arrives_although_the_peer_is_sending_yet(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    client = (await serve(nursery)).connect()
+
+    await client.send(b"POST / HTTP/1.1\r\nContent-Length: 3000000\r\n\r\n" + b"a" * 3_000_000)
+
+    assert (await client.answer()).code == "bad_request"
+    assert await client.closed()
 
 
-async def test_the_place_of_a_peer_that_hung_up_is_free_again(tmp_path: Path) -> None:
-    path = os.fspath(tmp_path / "s")
-    waiting = trio.Event()
+async def test_the_place_of_a_peer_that_hung_up_is_free_at_once(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
     gone = trio.Event()
 
     async def never(_request: Request, _body: bytes, _peer: Peer | None = None) -> Response:
-        waiting.set()
         try:
             await trio.sleep_forever()
         finally:
             gone.set()
         raise AssertionError
 
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(path)
-        listening.listen()
-        listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.serve_listeners, Server(never).handle, [listener])
-            stream = await trio.open_unix_socket(path)
-            await stream.send_all(b"GET / HTTP/1.1\r\n\r\n")
-            await waiting.wait()
-            await stream.aclose()
-            await gone.wait()
-            nursery.cancel_scope.cancel()
+    site = await serve(nursery, never, limits=config.Server(max_connections=1))
+    for eof in (False, True):
+        client = site.connect()
+        await client.send(GET)
+        if eof:
+            await client.stream.send_eof()
+        await trio.sleep(10)
+        began = trio.current_time()
+        await client.stream.aclose()
+        await gone.wait()
+        gone = trio.Event()
+        assert trio.current_time() == began
 
 
-async def test_a_peer_that_closed_only_its_own_direction_gets_its_answer(tmp_path: Path) -> None:
-    path = os.fspath(tmp_path / "s")
+async def test_a_peer_that_closed_only_its_own_direction_gets_its_answer(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    client = (await serve(nursery)).connect()
+    await client.send(b"GET /a?for=100 HTTP/1.0\r\n\r\n")
+    await client.stream.send_eof()
 
-    async def slow(_request: Request, _body: bytes, _peer: Peer | None = None) -> Response:
-        await trio.testing.wait_all_tasks_blocked(0.05)
-        return Response(200, b"here")
+    assert (await client.answer()).body == b"GET /a 0"
+    assert await client.closed()
 
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(path)
-        listening.listen()
-        listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.serve_listeners, Server(slow).handle, [listener])
-            stream = await trio.open_unix_socket(path)
-            await stream.send_all(b"GET / HTTP/1.0\r\n\r\n")
-            await stream.send_eof()
-            raw = b""
-            async with stream:
-                async for some in stream:
-                    raw += some
-            nursery.cancel_scope.cancel()
-    assert raw.endswith(b"here")
+
+def test_no_more_connections_are_taken_than_there_can_be_files() -> None:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    assert affordable(config.Server(max_connections=10)).max_connections == 10
+    taken = affordable(config.Server(max_connections=soft, idle_timeout=3.0))
+    assert 0 < taken.max_connections < soft
+    assert taken.idle_timeout == 3

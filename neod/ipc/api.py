@@ -18,7 +18,7 @@ from neod.account.history import Word
 from neod.account.keeper import LOGIN_TIME, Keeper
 from neod.account.logbook import entries
 from neod.account.rejection import Answer
-from neod.account.session import Board, Held
+from neod.account.session import Board, Held, Session
 from neod.account.wishes import Asked, NotUnblocked
 from neod.ipc.http1 import Problem, Request, Response
 from neod.ipc.peers import Peer
@@ -67,7 +67,7 @@ class Api:
     async def respond(self, request: Request, body: bytes, peer: Peer | None = None) -> Response:
         """The answer to a request. Never raises for what a client can cause."""
         try:
-            _refuse_browsers(request)
+            refuse_browsers(request)
             methods = ROUTES.get(request.path)
             if methods is None:
                 raise Problem(
@@ -85,16 +85,14 @@ class Api:
         except Problem as problem:
             return problem.response()
 
-    async def token(self, request: Request, _sent: Sent) -> Response:
-        session = (await self._session(request)).session
-        headers = (
-            ("Neod-Generation", str(session.generation)),
-            ("Neod-Expires-At", str(session.expires_at)),
-        )
-        return Response(200, session.token.encode() + b"\n", "text/plain; charset=utf-8", headers)
+    def board(self, name: str | None) -> Board:
+        """The board of the account that a request means. Raises Problem."""
+        return self._named(name).board
 
-    async def session(self, request: Request, _sent: Sent) -> Response:
-        return _json((await self._session(request)).session)
+    async def read(self, request: Request, _sent: Sent) -> Response:
+        board = self._account(request).board
+        wanted, wait = wanted_of(request)
+        return ANSWERS[request.path]((await held(board, wanted, wait)).session)
 
     async def status(self, _request: Request, _sent: Sent) -> Response:
         accounts = {name: _standing(keeper) for name, keeper in self._accounts.items()}
@@ -194,14 +192,6 @@ class Api:
         )
         return _json({"account": keeper.account.name, "logins": found})
 
-    async def _session(self, request: Request) -> Held:
-        board = self._account(request).board
-        wanted = Wanted(min_valid=_seconds(request, "min_valid"), after=_whole(request, "after"))
-        wait = _seconds(request, "wait")
-        if wait > WAIT_MAX:
-            raise Problem("bad_request", f"wait is at most {WAIT_MAX:.0f} seconds")
-        return await held(board, wanted, wait)
-
     def _account(self, request: Request) -> Keeper:
         return self._named(request.query.get("account"))
 
@@ -258,8 +248,8 @@ class _Otp(msgspec.Struct, frozen=True):
 
 Route = Callable[[Api, Request, Sent], Awaitable[Response]]
 ROUTES: dict[str, dict[str, Route]] = {
-    "/v1/token": {"GET": Api.token},
-    "/v1/session": {"GET": Api.session},
+    "/v1/token": {"GET": Api.read},
+    "/v1/session": {"GET": Api.read},
     "/v1/status": {"GET": Api.status},
     "/v1/logins": {"GET": Api.logins},
     "/v1/renew": {"POST": Api.renew},
@@ -271,6 +261,15 @@ ROUTES: dict[str, dict[str, Route]] = {
     "/livez": {"GET": Api.livez},
     "/readyz": {"GET": Api.readyz},
 }
+
+
+def wanted_of(request: Request) -> tuple[Wanted, float]:
+    """What a read asks of a session, and how many seconds it would wait for it. Raises Problem."""
+    wanted = Wanted(min_valid=_seconds(request, "min_valid"), after=_whole(request, "after"))
+    wait = _seconds(request, "wait")
+    if wait > WAIT_MAX:
+        raise Problem("bad_request", f"wait is at most {WAIT_MAX:.0f} seconds")
+    return wanted, wait
 
 
 async def held(board: Board, wanted: Wanted, wait: float) -> Held:
@@ -412,7 +411,8 @@ def _standing(keeper: Keeper) -> dict[str, object]:
     }
 
 
-def _refuse_browsers(request: Request) -> None:
+def refuse_browsers(request: Request) -> None:
+    """Raises Problem for what a browser would send for a web page."""
     for name in _BROWSER:
         if name in request.headers:
             raise Problem("forbidden", f"a request with {name} was made by a browser, for a page")
@@ -442,3 +442,15 @@ def _whole(request: Request, name: str) -> int | None:
 
 def _json(value: object) -> Response:
     return Response(200, msgspec.json.encode(value) + b"\n")
+
+
+def _token(session: Session) -> Response:
+    headers = (
+        ("Neod-Generation", str(session.generation)),
+        ("Neod-Expires-At", str(session.expires_at)),
+    )
+    return Response(200, session.token.encode() + b"\n", "text/plain; charset=utf-8", headers)
+
+
+# How a session is told, by route: nothing but the session decides about it.
+ANSWERS: dict[str, Callable[[Session], Response]] = {"/v1/token": _token, "/v1/session": _json}

@@ -6,7 +6,7 @@ module knows no route and no socket.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -15,6 +15,7 @@ import msgspec
 
 from neoctl.wire import BODY_MAX, HEAD_MAX, PASSES_BY_ITSELF, PROBLEMS
 
+LAST_CHUNK = b"0\r\n\r\n"
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _HAS_HOST = re.compile(rb"^host[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
@@ -28,6 +29,7 @@ class Request(msgspec.Struct, frozen=True):
     headers: dict[str, str]
     length: int  # bytes of the body
     keep_alive: bool
+    old: bool = False  # HTTP/1.0: who speaks it knows no chunks
 
     def __repr__(self) -> str:
         return f"Request({self.method} {self.path})"
@@ -45,29 +47,40 @@ class Response(msgspec.Struct, frozen=True):
         return f"Response({self.status}, {len(self.body)} bytes)"
 
 
+class Stream(msgspec.Struct, frozen=True):
+    """A reply that is written bit by bit: `write` is given what sends a bit, at once.
+
+    That raises trio.BrokenResourceError where the peer takes nothing; when the peer has gone,
+    `write` is cancelled. The reply ends when it returns.
+    """
+
+    write: Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]]
+    content_type: str = "application/x-ndjson"
+
+
 class BadRequest(Exception):  # noqa: N818 - what it is called on the wire
     """Bytes that are no request; str() says why, for the answer."""
 
 
-def split_head(received: bytes | bytearray) -> int:
+def split_head(received: bytes | bytearray, max_head: int = HEAD_MAX) -> int:
     """Where the first head in `received` ends, 0 if it is not whole yet.
 
     Raises BadRequest as soon as it is too long to become one.
     """
-    found = _END_OF_HEAD.search(received, 0, HEAD_MAX)
+    found = _END_OF_HEAD.search(received, 0, max_head)
     if found:
         return found.end()
-    if len(received) >= HEAD_MAX:
-        raise BadRequest(f"the head is longer than {HEAD_MAX} bytes")
+    if len(received) >= max_head:
+        raise BadRequest(f"the head is longer than {max_head} bytes")
     return 0
 
 
-def parse(head: bytes) -> Request:
+def parse(head: bytes, *, max_body: int = BODY_MAX) -> Request:
     """The request whose whole head this is. Raises BadRequest."""
     head = head.lstrip(b"\r\n")  # RFC 9112 2.2: what a sloppy client leaves after a body
     if not _HAS_HOST.search(head):  # which means nothing on a Unix socket, and h11 insists on it
         head = head.replace(b"\n", b"\nHost:\r\n", 1)
-    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_MAX + 16)
+    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head) + 1)
     connection.receive_data(head)
     try:
         event = connection.next_event()
@@ -92,8 +105,8 @@ def parse(head: bytes) -> Request:
     if "transfer-encoding" in headers:
         raise BadRequest("a body has to come with Content-Length")
     length = int(headers.get("content-length", "0"))
-    if length > BODY_MAX:
-        raise BadRequest(f"the body is longer than {BODY_MAX} bytes")
+    if length > max_body:
+        raise BadRequest(f"the body is longer than {max_body} bytes")
     return Request(
         method=event.method.decode("ascii"),
         path=unquote(parts.path),
@@ -101,6 +114,7 @@ def parse(head: bytes) -> Request:
         headers=headers,
         length=length,
         keep_alive=_keeps_alive(event.http_version, headers.get("connection", "")),
+        old=event.http_version != b"1.1",
     )
 
 
@@ -121,6 +135,23 @@ def encode(response: Response, *, keep_alive: bool, body: bool = True) -> bytes:
     ]
     head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
     return head + response.body if body else head
+
+
+def encode_start(stream: Stream, *, chunked: bool) -> bytes:
+    """The head of a reply that is written bit by bit; its end is told by a chunk, or by EOF."""
+    lines = [
+        "HTTP/1.1 200 OK",
+        f"Content-Type: {stream.content_type}",
+        "Cache-Control: no-store",
+        "Connection: close",
+        *(("Transfer-Encoding: chunked",) if chunked else ()),
+    ]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def encode_chunk(some: bytes) -> bytes:
+    """A bit of a chunked reply. One without a byte would be its end, so nothing stays nothing."""
+    return b"%x\r\n%b\r\n" % (len(some), some) if some else b""
 
 
 class Problem(Exception):  # noqa: N818 - the wire's own word (RFC 9457)

@@ -6,7 +6,8 @@ import struct
 from pathlib import Path
 
 import msgspec
-import trio
+
+_UCRED = struct.Struct("3i")
 
 
 class Peer(msgspec.Struct, frozen=True):
@@ -27,7 +28,7 @@ class Peer(msgspec.Struct, frozen=True):
         return os.fsencode(path).decode(errors="backslashreplace")
 
 
-def peer_of(stream: trio.SocketStream) -> Peer:
+def peer_of(connected: socket.socket) -> Peer:
     """Ask the kernel who connected."""
-    raw = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    return Peer(*struct.unpack("3i", raw))
+    raw = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    return Peer(*_UCRED.unpack(raw))

@@ -1,187 +1,374 @@
-"""Connections: bytes in, bytes out, each bounded in time and size. Knows no route.
+"""Connections: who is accepted, who is attended to, and in which order. Knows no route.
 
 A peer can be slow, silent, gone, garbled or many; none of that is let through to the others or
 to the daemon.
+
+One task, the desk, attends to all connections as long as there is nothing to wait for: it lets
+in who knocks, reads what has come, and answers what can be answered at a glance. Whatever else
+is asked is left to a Conversation in a task of its own, which gives the connection back once
+all is answered. So a peer that is silent costs no task, and one that asks for what is there
+costs two system calls.
 """
 
+import errno
 import select
-from collections.abc import Awaitable, Callable
+import socket
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 
 import trio
 
-from neoctl.wire import HEAD_TIME
-from neod import log
-from neod.ipc.http1 import BadRequest, Problem, Request, Response, encode, parse, split_head
+from neod import config, log
+from neod.ipc.conversation import Conversation, Respond, isolated
+from neod.ipc.descriptors import Spare
+from neod.ipc.http1 import Problem, encode
 from neod.ipc.peers import Peer, peer_of
+from neod.ipc.reads import HEAD_SHORT, Ready
 
-IDLE_TIME = 75.0  # seconds that a kept-alive connection may be silent
-BODY_TIME = 5.0  # seconds in which a body has to arrive
-SEND_TIME = 10.0  # seconds in which a peer has to take an answer
-LINGER_TIME = 1.0  # seconds to let a peer finish sending, so that it reads its answer
-GONE_TIME = 1.0  # seconds until it is noticed that a half-closed peer has gone
-CHUNK = 65536  # bytes
+BATCH = 64  # connections that have their turn before the rest of the daemon has its own
+FAREWELLS = 64  # peers that are listened to, at a time, while they are turned away
+PAUSE = 0.1  # seconds in which nobody is accepted, since there is no descriptor
+AT_ONCE = socket.MSG_DONTWAIT
 
-# The peer is None where there is no kernel to ask: over memory streams.
-Respond = Callable[[Request, bytes, Peer | None], Awaitable[Response]]
+# The whole answer to what was received; None where it takes a conversation.
+Glance = Callable[[bytes], Ready | None]
 # Why a peer is not served, None if it is.
-Admit = Callable[[trio.SocketStream], Problem | None]
+Admit = Callable[[Peer], Problem | None]
+
+
+class Connection:
+    """A connection of a peer, which is either silent or in a conversation."""
+
+    __slots__ = ("conversation", "descriptor", "events", "peer", "queue", "since", "socket")
+
+    def __init__(self, accepted: socket.socket) -> None:
+        self.socket = accepted
+        self.descriptor = accepted.fileno()
+        self.peer = peer_of(accepted)
+        self.events: int | None = None  # what the poller watches for
+        self.conversation: Conversation | None = None
+        self.queue: Silent | None = None
+        self.since = 0.0  # trio's time, since when it is in the queue
+
+
+class Silent(OrderedDict[int, Connection]):
+    """Connections whose peers say nothing, by descriptor; the one that does so longest is first."""
+
+    def __init__(self, patience: float) -> None:
+        super().__init__()
+        self._patience = patience  # seconds
+
+    def first(self) -> Connection:
+        return next(iter(self.values()))
+
+    def end(self) -> float:
+        """When the patience with the first is over."""
+        return self.first().since + self._patience if self else float("inf")
 
 
 class Server:
-    """Serves HTTP to all who connect, until told to drain."""
+    """Serves HTTP to all who connect to a socket."""
+
+    _desk: trio.CancelScope
+    _tasks: trio.Nursery
 
     def __init__(
-        self, respond: Respond, *, admit: Admit | None = None, max_connections: int = 1024
+        self,
+        listening: socket.socket,
+        respond: Respond,
+        *,
+        glance: Glance = lambda _: None,
+        admit: Admit = lambda _: None,
+        limits: config.Server | None = None,
     ) -> None:
+        self._listening = listening
         self._respond = respond
+        self._glance = glance
         self._admit = admit
-        self._max = max_connections
-        self._open = 0
+        self._limits = limits or config.Server()
+        self._connections: dict[int, Connection] = {}  # by descriptor
+        self._fresh = Silent(self._limits.head_timeout)  # of those who never said anything …
+        self._kept = Silent(self._limits.idle_timeout)  # … and who had an answer
+        self._farewells = 0
+        self._spare = Spare()
+        self._short = False  # of descriptors
+        self._resume = float("inf")  # trio's time, when accepting goes on
+        self._poller = select.epoll()
         self._draining = False
-        self._idle: set[trio.CancelScope] = set()
 
-    def drain(self) -> None:
-        """End what is idle now, and everything else after the answer it is waiting for."""
-        self._draining = True
-        for scope in self._idle:
-            scope.cancel()
+    async def serve(
+        self,
+        *,
+        handler_nursery: trio.Nursery,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve until cancelled; close the socket then, and send away who is silent.
 
-    async def handle(self, stream: trio.SocketStream) -> None:
-        """One connection, from accept to close. Raises nothing but cancellation."""
-        try:
-            async with stream:
-                if problem := self._refusal(stream):
-                    await self._close_with(stream, problem)
-                    return
-                self._open += 1
-                try:
-                    await self._converse(stream)
-                finally:
-                    self._open -= 1
-        except* (trio.BrokenResourceError, trio.ClosedResourceError):
-            log.debug("peer_gone")
-        except* Exception as errors:  # noqa: BLE001 - one connection's bug must not end the daemon
-            log.error("bug", exc_info=errors)
-
-    async def _converse(self, stream: trio.SocketStream) -> None:
-        received = bytearray()
-        patience = HEAD_TIME  # a new connection has to say something soon
-        while not self._draining:
+        Who waits for an answer gets it yet, in the nursery, which is the caller's to end.
+        """
+        self._tasks = handler_nursery
+        self._listening.setblocking(False)
+        with self._listening, self._spare, self._poller:
+            self._poller.register(self._listening, select.EPOLLIN)
+            task_status.started()
             try:
-                request = await self._next_request(stream, received, patience)
-                if request is None:
-                    return
-                body = await _read_body(stream, received, request.length)
-            except BadRequest as error:
-                await self._close_with(stream, Problem("bad_request", str(error)))
-                return
-            keep_alive = request.keep_alive
-            response = await self._answer_to(stream, request, body)
-            keep_alive = keep_alive and not self._draining
-            answer = encode(response, keep_alive=keep_alive, body=request.method != "HEAD")
-            if not await _send(stream, answer) or not keep_alive:
-                return
-            patience = IDLE_TIME
+                while True:
+                    await self._wait()
+                    self._turn_to_all()
+                    self._look_at_the_clock()
+            finally:
+                self._drain()
 
-    def _refusal(self, stream: trio.SocketStream) -> Problem | None:
-        if self._open >= self._max:
-            return Problem("too_many_connections", f"{self._max} are open already")
-        return self._admit(stream) if self._admit else None
+    # The desk: nothing in this part waits, but for the first.
 
-    async def _answer_to(
-        self, stream: trio.SocketStream, request: Request, body: bytes
-    ) -> Response:
-        """The answer; given up when the peer has gone, whose place others may need."""
-        response: Response | None = None
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_cancel_when_gone, stream, nursery.cancel_scope)
-            peer = peer_of(stream) if isinstance(stream, trio.SocketStream) else None
-            response = await self._answer(request, body, peer)
-            nursery.cancel_scope.cancel(reason="answered")
-        if response is None:
-            raise trio.BrokenResourceError("the peer has gone")
-        return response
+    async def _wait(self) -> None:
+        """Until somebody has said something, or has been silent for too long."""
+        end = min(self._fresh.end(), self._kept.end(), self._resume)
+        with trio.CancelScope(deadline=end) as self._desk:
+            await trio.lowlevel.wait_readable(self._poller)
 
-    async def _answer(self, request: Request, body: bytes, peer: Peer | None) -> Response:
+    def _turn_to_all(self) -> None:
+        """Turn to who has said something, until nobody has or others of the daemon have to run."""
+        turns = 0
+        while turns < BATCH and (told := self._poller.poll(0, BATCH)):
+            for descriptor, _events in told:
+                turns += self._turn_to(descriptor)
+
+    def _turn_to(self, descriptor: int) -> int:
+        """Turn to one who has said something, or to the door; returns how many that were."""
+        if descriptor == self._listening.fileno():
+            return self._accept()
+        connection = self._connections[descriptor]
+        if connection.conversation is None:
+            self._safely(self._attend_to, connection)
+        else:  # then a hang-up is all that is watched for
+            self._poller.unregister(descriptor)
+            connection.events = None
+            connection.conversation.hang_up()
+        return 1
+
+    def _accept(self) -> int:
+        for count in range(BATCH):
+            try:
+                accepted, _address = self._listening.accept()
+            except BlockingIOError:
+                return count
+            except OSError as error:
+                self._cannot_accept(error)
+                return count + 1
+            self._short = False
+            self._safely(self._let_in, Connection(accepted))
+        return BATCH
+
+    def _let_in(self, connection: Connection) -> None:
+        most = self._limits.max_connections
+        if len(self._connections) >= most:
+            self._turn_away(connection, _too_many(f"{most} are open already"))
+        elif problem := self._admit(connection.peer):
+            self._turn_away(connection, problem)
+        else:
+            self._attend_to(connection)
+
+    def _attend_to(self, connection: Connection) -> None:
+        """Answer what the peer asks, or see to it that it is answered."""
         try:
-            return await self._respond(request, body, peer)
-        except Exception as error:  # noqa: BLE001 - the client is owed an answer
-            log.error("bug", route=request.path, exc_info=error)
-            return Problem("internal_error", "a bug in neod; its log says more").response()
-
-    async def _next_request(
-        self, stream: trio.SocketStream, received: bytearray, patience: float
-    ) -> Request | None:
-        """The next request; None where the peer, or neod, is done. Raises BadRequest."""
-        if not received:
-            with trio.move_on_after(patience) as scope:
-                self._idle.add(scope)
-                try:
-                    received += await stream.receive_some(CHUNK)
-                finally:
-                    self._idle.discard(scope)
-            if not received:
-                return None
-        with trio.move_on_after(HEAD_TIME):
-            while not (end := split_head(received)):
-                some = await stream.receive_some(CHUNK)
-                if not some:
-                    raise BadRequest("the head was cut off")
-                received += some
-            head = bytes(received[:end])
-            del received[:end]
-            return parse(head)
-        raise BadRequest(f"the head took longer than {HEAD_TIME:.0f} s")
-
-    async def _close_with(self, stream: trio.SocketStream, problem: Problem) -> None:
-        """Answer, and see to it that the answer arrives although the peer may be sending yet."""
-        if not await _send(stream, encode(problem.response(), keep_alive=False)):
+            received = connection.socket.recv(HEAD_SHORT, AT_ONCE)
+        except BlockingIOError:
+            if connection.queue is None:
+                self._put(connection, self._fresh)
             return
-        await stream.send_eof()
-        with trio.move_on_after(LINGER_TIME):
-            while await stream.receive_some(CHUNK):
-                pass
+        except OSError:
+            received = b""
+        if not received:
+            self._close(connection)
+            return
+        ready = None if self._draining else self._glance(received)
+        if ready is None:
+            self._converse(connection, received)
+        else:
+            self._give(connection, ready)
+
+    def _give(self, connection: Connection, ready: Ready) -> None:
+        try:
+            sent = connection.socket.send(ready.answer, AT_ONCE)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._close(connection)
+            return
+        if sent < len(ready.answer):
+            self._converse(connection, unsent=ready.answer[sent:], last=not ready.keep_alive)
+        elif ready.keep_alive:
+            self._put(connection, self._kept)
+        else:
+            self._close(connection)
+
+    def _turn_away(self, connection: Connection, problem: Problem) -> None:
+        """Say why; listen for a moment, if there are not too many who have to be listened to."""
+        if self._farewells < FAREWELLS:
+            self._farewells += 1
+            self._tasks.start_soon(self._say_farewell, connection, problem)
+        else:
+            _say_at_once(connection.socket, problem)
+            self._close(connection)
+
+    def _cannot_accept(self, error: OSError) -> None:
+        """Turn one away with the descriptor that is spare, or leave all at the door for a while.
+
+        None is left there to wait for a descriptor, since nobody can tell when there is one.
+        """
+        if not self._short:
+            log.warning("accept", error=error.strerror)
+            self._short = True
+        if error.errno in (errno.EMFILE, errno.ENFILE) and self._spare.give():
+            with suppress(OSError):
+                accepted, _address = self._listening.accept()
+                with accepted:
+                    _say_at_once(accepted, _too_many("neod has no file descriptor left"))
+            if self._spare.take_back():
+                return
+        self._poller.modify(self._listening, 0)
+        self._resume = trio.current_time() + PAUSE
+
+    def _look_at_the_clock(self) -> None:
+        now = trio.current_time()
+        if self._resume <= now:
+            self._resume = float("inf")
+            self._spare.take_back()
+            self._poller.modify(self._listening, select.EPOLLIN)
+        for queue in (self._fresh, self._kept):
+            while queue.end() <= now:
+                self._send_away(queue.first())
+
+    def _drain(self) -> None:
+        self._draining = True
+        for connection in list(self._connections.values()):
+            if connection.conversation is None:
+                self._send_away(connection)
+            else:
+                connection.conversation.drain()
+
+    def _send_away(self, connection: Connection) -> None:
+        """Close on who is silent. What has just been said is answered yet."""
+        since = connection.since
+        self._safely(self._attend_to, connection)
+        if connection.queue is not None and connection.since == since:
+            self._close(connection)
+
+    def _safely(self, act: Callable[[Connection], None], connection: Connection) -> None:
+        """A bug in what is done for one connection must not end the daemon."""
+        try:
+            act(connection)
+        except Exception as error:  # noqa: BLE001 - see above
+            log.error("bug", exc_info=error)
+            self._close(connection)
+
+    # Where connections are.
+
+    def _put(self, connection: Connection, queue: Silent) -> None:
+        """Leave it until the peer says something."""
+        connection.since = trio.current_time()
+        if connection.queue is queue:
+            queue.move_to_end(connection.descriptor)
+            return
+        self._take_out(connection)
+        self._connections[connection.descriptor] = queue[connection.descriptor] = connection
+        connection.queue = queue
+        self._watch(connection, select.EPOLLIN)
+        self._desk.deadline = min(self._desk.deadline, queue.end())
+
+    def _take_out(self, connection: Connection) -> None:
+        if connection.queue is not None:
+            del connection.queue[connection.descriptor]
+            connection.queue = None
+
+    def _watch(self, connection: Connection, events: int) -> None:
+        """Have the poller tell of this. It tells of a hang-up in any case."""
+        if connection.events is None:
+            self._poller.register(connection.descriptor, events)
+        elif connection.events != events:
+            self._poller.modify(connection.descriptor, events)
+        connection.events = events
+
+    def _close(self, connection: Connection) -> None:
+        self._take_out(connection)
+        if connection.events is not None and not self._draining:
+            # Closing would do, were there not children that hold a copy until they exec.
+            self._poller.unregister(connection.descriptor)
+        connection.events = None
+        self._connections.pop(connection.descriptor, None)
+        connection.socket.close()
+
+    # Tasks.
+
+    def _converse(
+        self,
+        connection: Connection,
+        received: bytes = b"",
+        unsent: bytes = b"",
+        *,
+        last: bool = False,
+    ) -> None:
+        """Leave it to a conversation, which begins with the rest of an answer if there is one."""
+        self._take_out(connection)
+        self._connections[connection.descriptor] = connection
+        self._watch(connection, 0)
+        connection.conversation = self._conversation(connection, received)
+        if self._draining:
+            connection.conversation.drain()
+        talk = partial(self._talk, connection, connection.conversation, unsent, last=last)
+        self._tasks.start_soon(talk)
+
+    def _conversation(self, connection: Connection, received: bytes = b"") -> Conversation:
+        return Conversation(
+            trio.SocketStream(trio.socket.from_stdlib_socket(connection.socket)),
+            self._respond,
+            self._limits,
+            peer=connection.peer,
+            received=received,
+        )
+
+    async def _talk(
+        self, connection: Connection, conversation: Conversation, unsent: bytes, *, last: bool
+    ) -> None:
+        kept = False
+        with isolated():
+            try:
+                if not unsent or await conversation.send(unsent):
+                    kept = not last and await conversation.answer()
+            finally:
+                connection.conversation = None
+                if kept and not self._draining:
+                    self._safely(partial(self._put, queue=self._kept), connection)
+                else:
+                    self._close(connection)
+
+    async def _say_farewell(self, connection: Connection, problem: Problem) -> None:
+        with isolated():
+            try:
+                await self._conversation(connection).refuse(problem)
+            finally:
+                self._farewells -= 1
+                self._close(connection)
 
 
-async def _cancel_when_gone(stream: trio.SocketStream, scope: trio.CancelScope) -> None:
-    """Cancel once the peer has hung up. One that only closed its own direction is still there."""
-    if not isinstance(stream, trio.SocketStream):
-        return  # a memory stream: a test's
-    poll = select.poll()
-    poll.register(stream.socket.fileno(), 0)  # hang-ups are always told
-    await trio.lowlevel.wait_readable(stream.socket)
-    # Where more was sent, or half was closed, readiness says nothing new: there is no event.
-    while not poll.poll(0):  # noqa: ASYNC110
-        await trio.sleep(GONE_TIME)
-    scope.cancel(reason="gone")
+def _say_at_once(peer: socket.socket, problem: Problem) -> None:
+    with suppress(OSError):  # what is unread when a Unix socket closes is an error to the peer
+        peer.recv(HEAD_SHORT, AT_ONCE)
+    with suppress(OSError):
+        peer.send(encode(problem.response(), keep_alive=False), AT_ONCE)
 
 
-async def _read_body(stream: trio.SocketStream, received: bytearray, length: int) -> bytes:
-    with trio.move_on_after(BODY_TIME):
-        while len(received) < length:
-            some = await stream.receive_some(CHUNK)
-            if not some:
-                raise BadRequest("the body was cut off")
-            received += some
-        body = bytes(received[:length])
-        del received[:length]
-        return body
-    raise BadRequest(f"the body took longer than {BODY_TIME:.0f} s")
-
-
-async def _send(stream: trio.SocketStream, answer: bytes) -> bool:
-    """Send; False where the peer did not take it in time."""
-    with trio.move_on_after(SEND_TIME):
-        await stream.send_all(answer)
-        return True
-    return False
+def _too_many(why: str) -> Problem:
+    return Problem("too_many_connections", why)
 
 
 def only(uid: int) -> Admit:
     """Admit the peers of one user: nobody else, and root is somebody else."""
 
-    def admit(stream: trio.SocketStream) -> Problem | None:
-        peer = peer_of(stream)
+    def admit(peer: Peer) -> Problem | None:
         if peer.uid == uid:
             return None
         log.warning("foreign_peer", uid=peer.uid, pid=peer.pid)

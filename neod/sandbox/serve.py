@@ -11,11 +11,11 @@ from functools import partial
 import msgspec
 import trio
 
-from neod import log
+from neod import config, log
 from neod.clock import Clock
+from neod.ipc.conversation import converse
 from neod.ipc.http1 import Request, Response, encode
 from neod.ipc.peers import Peer
-from neod.ipc.server import Server
 from neod.sandbox.broker import Broker
 from neod.sandbox.faults import Faults, UnknownFault, parse
 
@@ -56,11 +56,11 @@ async def serve(
     broker.url = url_of(listener)
     sandbox = Sandbox(broker, faults or Faults(), clock, told)
 
-    async def converse(stream: trio.SocketStream) -> None:
-        # A server for each connection, so that an answer can be cut off: that takes the stream.
-        await Server(partial(sandbox.respond, stream)).handle(stream)
+    async def handle(stream: trio.SocketStream) -> None:
+        # It is given the stream, since to cut off an answer takes that.
+        await converse(stream, partial(sandbox.respond, stream), config.Server())
 
-    await trio.serve_listeners(converse, [listener])
+    await trio.serve_listeners(handle, [listener])
 
 
 class Sandbox:
