@@ -12,6 +12,7 @@ from pathlib import Path
 import trio
 
 from neod import __version__, log
+from neod.account.events import News
 from neod.account.keeper import Keeper
 from neod.account.ledger import FileLedger, open_ledger
 from neod.account.session import Board
@@ -19,6 +20,7 @@ from neod.account.store import FileStore, boot_id
 from neod.clock import SYSTEM, Clock, tick
 from neod.config import Account, Config
 from neod.ipc.api import Api
+from neod.ipc.clients import Client
 from neod.ipc.descriptors import affordable
 from neod.ipc.listener import Claim, Lock, Unusable
 from neod.ipc.reads import Reads
@@ -50,6 +52,7 @@ async def main(
     """
     harden(environ)
     give_large_blocks_back()
+    news, clients = News(), set[Client]()
     with ExitStack() as stack:
         # Blocking work, all of it before there is anybody who could wait.
         try:
@@ -57,7 +60,7 @@ async def main(
             stack.enter_context(Lock(state / "lock"))
             claim = stack.enter_context(Claim(socket_path))
             keepers = {
-                name: keeper_of(account, state, store or socket_path.parent, environ, SYSTEM)
+                name: keeper_of(account, state, store or socket_path.parent, environ, SYSTEM, news)
                 for name, account in config.accounts.items()
             }
         except OSError as error:
@@ -65,16 +68,24 @@ async def main(
         log.event("start", version=__version__, pid=os.getpid(), socket=claim.path)
         if not keepers:
             log.warning("no_account", why="the configuration has no [account.NAME]")
-        api = Api(keepers, SYSTEM.wall())
+        api = Api(
+            keepers,
+            SYSTEM.wall(),
+            news=news,
+            clients=clients,
+            max_watchers=config.server.max_watchers,
+        )
         await serve(
             keepers,
             Server(
                 claim.socket,
                 api.respond,
-                glance=Reads(api).glance,
+                glance=Reads(api).take,
                 admit=only(os.getuid()),
+                clients=clients,
                 limits=affordable(config.server),
             ),
+            news=news,
             clock=SYSTEM,
             grace=config.server.grace,
             shutdown=shutdown,
@@ -89,6 +100,7 @@ async def serve(
     keepers: Mapping[str, Keeper],
     server: Server,
     *,
+    news: News,
     clock: Clock,
     grace: float,
     shutdown: Shutdown,
@@ -104,7 +116,7 @@ async def serve(
     async with trio.open_nursery() as keeping:
         for keeper in keepers.values():
             keeping.start_soon(keeper.run)
-        keeping.start_soon(tick, clock, partial(_look, keepers))
+        keeping.start_soon(tick, clock, partial(_look, keepers, news))
         if beside is not None:
             keeping.start_soon(beside, keepers)
         async with trio.open_nursery() as connections:
@@ -120,9 +132,10 @@ async def serve(
         keeping.cancel_scope.cancel(reason="drained")
 
 
-def _look(keepers: Mapping[str, Keeper]) -> None:
+def _look(keepers: Mapping[str, Keeper], news: News) -> None:
     for keeper in keepers.values():
         keeper.look()
+    news.beat()
 
 
 async def wait_for_stop(seconds: float = math.inf, *, hup_stops: bool = False) -> None:
@@ -140,7 +153,12 @@ async def wait_for_stop(seconds: float = math.inf, *, hup_stops: bool = False) -
 
 
 def keeper_of(
-    account: Account, state: Path, folder: Path, environ: Mapping[str, str], clock: Clock
+    account: Account,
+    state: Path,
+    folder: Path,
+    environ: Mapping[str, str],
+    clock: Clock,
+    news: News | None = None,
 ) -> Keeper:
     """An account's keeper, over its ledger in `state` and its kept session in `folder`.
 
@@ -152,7 +170,7 @@ def keeper_of(
         log.warning("store", account=account.name, why=store.oddity)
     return Keeper(
         account,
-        Board(account.name, clock),
+        Board(account.name, clock, news, margin=account.rules.margin),
         _ledger(state, account.name, clock),
         store,
         kept=kept,

@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from neod import daemon
+from neod.account.events import News
 from neod.ipc.api import Api
 from neod.ipc.reads import Reads
 from neod.ipc.server import Server
@@ -23,18 +24,22 @@ class Running:
 
     def __init__(self, worlds: dict[str, World], grace: float) -> None:
         self.worlds = worlds
+        self.news = worlds["main"].board.news if worlds else News()
         self.grace = grace
         self.door = Door()
         self.stop = trio.Event()
         self.said: list[str] = []
         self.stopped_at = 0.0
 
+    api: Api
+
     async def run(self) -> None:
         keepers = {name: world.keeper for name, world in self.worlds.items()}
-        api = Api(keepers, 0)
+        api = self.api = Api(keepers, 0, news=self.news)
         await daemon.serve(
             keepers,
-            Server(self.door.socket, api.respond, glance=Reads(api).glance),
+            Server(self.door.socket, api.respond, glance=Reads(api).take),
+            news=self.news,
             clock=VirtualClock().clock,
             grace=self.grace,
             shutdown=self.stop.wait,

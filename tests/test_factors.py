@@ -12,6 +12,7 @@ from neod.ipc.api import Api
 from neod.ipc.http1 import Request
 from neod.sandbox.broker import Credentials, Settings, make_token
 from neod.secrets import Secret
+from tests.fakes.asking import answer_of
 from tests.fakes.clock import START
 from tests.fakes.kotak import Canned, Cut, Seen
 from tests.fakes.world import SOMEBODY, TOTP, World, world_of_totp
@@ -313,6 +314,6 @@ async def test_a_password_that_expired_is_told_in_the_status_and_once_a_session_
     await world.run_for(60)
 
     request = Request("GET", "/v1/status", {}, {}, 0, keep_alive=False)
-    answer = await Api({"main": world.keeper}, 0).respond(request, b"")
+    answer = await answer_of(Api({"main": world.keeper}, 0), request)
     assert json.loads(answer.body)["accounts"]["main"]["password_expired"] is True
     assert [record.message for record in caplog.records].count("password_expired") == 1

@@ -58,7 +58,7 @@ async def test_the_honest_notice_nothing_of_the_hostile_and_nothing_stays(
     door = Door()
     reads = Reads(desk.api)
     limits = config.Server(max_connections=len(HOSTILE) * EACH + 2)
-    server = Server(door.socket, desk.api.respond, glance=reads.glance, limits=limits)
+    server = Server(door.socket, desk.api.respond, glance=reads.take, limits=limits)
     await nursery.start(partial(server.serve, handler_nursery=nursery))
     ready = reads.glance(GET)
     assert ready is not None

@@ -167,6 +167,7 @@ DOORS = {
         {"neod/account/totp.py", "neod/sandbox/broker.py"},
         "the two ends of a code: who makes it and who checks it",
     ),
+    "prometheus_client": ({"neod/ipc/metrics.py"}, "imported when it is asked for"),
     "platformdirs": ({"neod/paths.py"}, "where files are is decided in one place"),
     "tomllib": (
         {"neod/config.py", "neod/sandbox/demo.py"},

@@ -7,6 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from neod import daemon
+from neod.account.events import News
 from neod.ipc.api import Api
 from neod.ipc.server import Server
 from neod.sandbox.broker import Settings
@@ -59,6 +60,7 @@ async def hours_of(*worlds: World) -> list[float]:
         await daemon.serve(
             keepers,
             Server(Door().socket, Api(keepers, 0).respond),
+            news=News(),
             clock=VirtualClock().clock,
             grace=1,
             shutdown=trio.sleep_forever,

@@ -23,6 +23,7 @@ from neod.account.keeper import LOGIN_TIME
 from neod.ipc.api import Api
 from neod.ipc.http1 import Request
 from neod.sandbox.faults import REPLIES
+from tests.fakes.asking import answer_of
 from tests.fakes.clock import VirtualClock
 from tests.fakes.script import (
     LOGINS,
@@ -764,7 +765,7 @@ async def play_two(stories: tuple[Story, Story]) -> list[Glance]:
 
     async def get(api: Api, path: str, **query: str) -> int:
         request = Request("GET", path, query, {}, 0, keep_alive=True)
-        return (await api.respond(request, b"")).status
+        return (await answer_of(api, request)).status
 
     async def watch() -> None:
         while True:

@@ -12,6 +12,7 @@ from trio.testing import MockClock, memory_stream_pair
 
 from neod import config
 from neod.ipc import reads
+from neod.ipc.clients import Client
 from neod.ipc.conversation import Conversation
 from neod.ipc.reads import HEAD_SHORT, Reads
 from neod.ipc.server import Server
@@ -165,7 +166,7 @@ def test_what_is_remembered_is_little_however_many_ask() -> None:
 
 async def over_a_socket(desk: Desk, said: list[bytes], *, fast: bool) -> bytes:
     """All that is answered to what is said, piece by piece."""
-    glance = Reads(desk.api).glance if fast else lambda _: None
+    glance = Reads(desk.api).take if fast else lambda _received, _client: None
     door = Door()
     heard = b""
     async with trio.open_nursery() as nursery:
@@ -215,7 +216,7 @@ async def test_an_answer_that_the_peer_takes_late_arrives_whole(
     ready = Reads(desk.api).glance(READ)
     assert ready is not None
     door = Door()
-    server = Server(door.socket, desk.api.respond, glance=Reads(desk.api).glance)
+    server = Server(door.socket, desk.api.respond, glance=Reads(desk.api).take)
     await nursery.start(partial(server.serve, handler_nursery=nursery))
     stream = door.connect()
     count = 0
@@ -240,7 +241,7 @@ async def test_a_peer_that_asks_and_goes_harms_nobody(
     desk = Desk("main")
     desk.publish()
     door = Door()
-    server = Server(door.socket, desk.api.respond, glance=Reads(desk.api).glance)
+    server = Server(door.socket, desk.api.respond, glance=Reads(desk.api).take)
     await nursery.start(partial(server.serve, handler_nursery=nursery))
     kept = door.connect()
     await kept.send_all(READ)
@@ -259,7 +260,7 @@ async def test_a_bug_in_a_glance_ends_that_connection_alone(
 ) -> None:
     desk = Desk("main")
 
-    def glance(received: bytes) -> None:
+    def glance(received: bytes, _client: Client) -> None:
         if received != READ:
             raise ZeroDivisionError
 

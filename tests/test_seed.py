@@ -7,6 +7,7 @@ from trio.testing import MockClock
 from neod.account.keeper import Keeper
 from neod.ipc.api import Api
 from neod.ipc.http1 import Request, Response
+from tests.fakes.asking import answer_of
 from tests.fakes.kotak import Canned
 from tests.fakes.world import World
 from tests.seed import EXPIRES_AT, ISSUED_AT, SAMPLE
@@ -14,7 +15,7 @@ from tests.seed import EXPIRES_AT, ISSUED_AT, SAMPLE
 
 async def ask(keeper: Keeper, path: str) -> Response:
     request = Request("GET", path, {}, {}, 0, keep_alive=False)
-    return await Api({"main": keeper}, 0).respond(request, b"")
+    return await answer_of(Api({"main": keeper}, 0), request)
 
 
 def world_with_the_sample(start: float) -> World:

@@ -25,6 +25,7 @@ from trio.testing import (
 )
 
 from neod import config
+from neod.ipc import clients
 from neod.ipc.conversation import Conversation, Respond
 from neod.ipc.descriptors import Spare, affordable
 from neod.ipc.http1 import Problem, Request, Response, Stream
@@ -36,7 +37,7 @@ GET = b"GET /hello HTTP/1.1\r\nHost: neod\r\n\r\n"
 SOMEBODY_ELSE = 65534
 
 
-async def echo(request: Request, body: bytes, _peer: Peer | None = None) -> Response:
+async def echo(request: Request, body: bytes, _client: clients.Client | None = None) -> Response:
     """Says what was asked for; `for` is how many seconds that takes."""
     await trio.sleep(float(request.query.get("for", "0")))
     return Response(200, f"{request.method} {request.path} {len(body)}".encode(), "text/plain")
@@ -353,7 +354,9 @@ async def test_a_peer_that_leaves_without_a_word_harms_nobody(
 async def test_a_peer_that_reads_nothing_is_cut_off(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    async def much(_request: Request, _body: bytes, _peer: Peer | None = None) -> Response:
+    async def much(
+        _request: Request, _body: bytes, _client: clients.Client | None = None
+    ) -> Response:
         return Response(200, b"a" * 1_000_000)
 
     client = (await serve(nursery, much)).connect()
@@ -621,7 +624,9 @@ async def test_each_limit_is_as_it_is_set(
 # Answers bit by bit
 
 
-async def counting(_request: Request, _body: bytes, _peer: Peer | None = None) -> Stream:
+async def counting(
+    _request: Request, _body: bytes, _client: clients.Client | None = None
+) -> Stream:
     """One line a second, three of them."""
 
     async def write(send: Callable[[bytes], Awaitable[None]]) -> None:
@@ -661,7 +666,9 @@ async def test_a_stream_ends_at_once_when_its_peer_goes_or_takes_nothing(
 ) -> None:
     ended: list[float] = []
 
-    async def endless(_request: Request, _body: bytes, _peer: Peer | None = None) -> Stream:
+    async def endless(
+        _request: Request, _body: bytes, _client: clients.Client | None = None
+    ) -> Stream:
         async def write(send: Callable[[bytes], Awaitable[None]]) -> None:
             try:
                 while True:
@@ -690,7 +697,7 @@ async def test_a_stream_ends_at_once_when_its_peer_goes_or_takes_nothing(
 # Bugs
 
 
-async def fails(request: Request, body: bytes, _peer: Peer | None = None) -> Response:
+async def fails(request: Request, body: bytes, _client: clients.Client | None = None) -> Response:
     """Fails in the way that the path says."""
     match request.path:
         case "/group":
@@ -937,7 +944,9 @@ async def test_the_place_of_a_peer_that_hung_up_is_free_at_once(
 ) -> None:
     gone = trio.Event()
 
-    async def never(_request: Request, _body: bytes, _peer: Peer | None = None) -> Response:
+    async def never(
+        _request: Request, _body: bytes, _client: clients.Client | None = None
+    ) -> Response:
         try:
             await trio.sleep_forever()
         finally:

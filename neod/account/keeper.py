@@ -5,6 +5,7 @@ here stays here: it ends in the account's standing, never in another account's a
 daemon.
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 
@@ -98,12 +99,23 @@ class Keeper:
         self._lapse_told = 0  # the generation whose lapse was logged
         self._dropped = 0  # the generation that was dead, and is no longer kept
         self._ready_by = ready_by_next(account.rules.hours, clock.wall())
+        self.outcomes: Counter[tuple[str, str]] = (
+            Counter()
+        )  # of logins and bearers, since the start
+        self.lateness: float | None = None  # seconds that the last renewal was late
+        self._due: float | None = None  # epoch seconds, when the next one is
+        self._doing = "login"
+        self._was_paused = ledger.history.paused
+        self._contended_told = 0.0  # until when a contention was told of
+        self._blocked_told = False  # though it is tried again and again, as a secret is
 
     async def run(self) -> None:
         """Keep the session, for ever."""
-        await self._guarded(self._begin)
-        while True:
-            await self._guarded(self._turn)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.board.watch_the_end)
+            await self._guarded(self._begin)
+            while True:
+                await self._guarded(self._turn)
 
     async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do it; a bug in it must not end other accounts."""
@@ -140,8 +152,14 @@ class Keeper:
             await wait_until(self._next_look(decision), self._clock, self._news)
             self._news = trio.Event()
 
+    @property
+    def overdue(self) -> float:
+        """Seconds for which the next renewal has been due."""
+        return 0.0 if self._due is None else max(0.0, self._clock.wall() - self._due)
+
     def look(self) -> None:
         """Judge everything afresh: the clocks may have jumped."""
+        self.board.look()
         self._news.set()
 
     # What people and bots may wish
@@ -209,6 +227,7 @@ class Keeper:
             )
         await self.ledger.append(Unblocked(word=word, **stamp(self._clock)))
         self._trouble = None
+        self._blocked_told = False
         self._news.set()
         when = "once neoctl resume is said" if history.paused else "and tried as soon as it may be"
         return f"{self.account.name}: one more login is allowed, {when}"
@@ -316,6 +335,7 @@ class Keeper:
             if until and not stands:
                 if self._clock.wall() - history.rejected_at >= SAID_AGAIN:
                     await self._note(rejecting, "put_off")
+                self._tell_contended(until)
                 self._answer(Answer("deferred", policy.contended(until)))
             elif not stands:
                 await self._note(rejecting, "unclear")
@@ -408,6 +428,7 @@ class Keeper:
         missed = ready_by is not None and 0 <= now - ready_by < READY_BY_LATE
         if missed and self.board.valid() is None:
             log.warning("not_ready_by", account=self.account.name, why=decision.why)
+            self.board.tell("not_ready_by", decision.why)
         history = self.ledger.history
         standing = Standing(
             state=decision.state,
@@ -424,7 +445,30 @@ class Keeper:
         )
         if before.state != standing.state:
             log.debug("state", account=self.account.name, state=standing.state, why=standing.why)
+        if decision.do == "wait" and decision.state == "ok":
+            self._due = decision.at
         self.board.stand(standing)
+        self._tell_watchers(before.state, decision)
+
+    def _tell_watchers(self, before: policy.State, decision: policy.Decision) -> None:
+        """Tell of what the account's standing means for those who watch."""
+        history = self.ledger.history
+        if history.paused != self._was_paused:
+            self._was_paused = history.paused
+            self.board.tell("paused" if history.paused else "resumed", decision.why)
+        state = decision.state
+        if state != before and state in ("otp_needed", "credentials_rejected", "blocked"):
+            if not (state == "blocked" and self._blocked_told):
+                self.board.tell(state, decision.why)
+            self._blocked_told |= state == "blocked"
+        until = policy.contended_until(self._clock.wall(), history)
+        if until and decision.why == policy.contended(until):
+            self._tell_contended(until)
+
+    def _tell_contended(self, until: float) -> None:
+        if until > self._contended_told:
+            self._contended_told = until
+            self.board.tell("contended", policy.contended(until))
 
     async def _see_lapse(self) -> None:
         """Once a session has lapsed, nothing may bring it back: not a restart either."""
@@ -444,6 +488,7 @@ class Keeper:
     # Doing it
 
     async def _attempt(self, decision: policy.Decision) -> None:
+        self._doing = decision.do
         try:
             with trio.fail_after(LOGIN_TIME) as self._deadline:
                 usable, secrets = await self._read_secrets()
@@ -552,7 +597,10 @@ class Keeper:
         await record(self.ledger, line, self.account.name)
         self._bearer_from_reject = bearer and self._bearer_rejected > 0
         self._bearer_rejected = 0
-        self._failing = False
+        self._failing = self._blocked_told = False
+        self.outcomes[self._doing, "accepted"] += 1
+        self.lateness = None if self._due is None else self.overdue
+        self._due = None
         self._drawn = self._draw()
         self._asked_at = -ALIVE_FOR
         self.board.publish(held)
@@ -577,6 +625,7 @@ class Keeper:
     ) -> None:
         now = self._clock.wall()
         self._failing = True
+        self.outcomes[self._doing, kind] += 1
         self._last_failure = Failure(at=now, kind=kind, detail=detail, action=action)
         if kind not in ("rejected", "otp_needed"):  # the ledger judges one, a person ends the other
             self._trouble = policy.fail(
@@ -591,6 +640,7 @@ class Keeper:
         log.warning(
             "login_failed", account=self.account.name, kind=kind, detail=detail, action=action
         )
+        self.board.tell("login_failed", "; ".join(filter(None, (detail, action))))
         self._tell(f"{self.account.name}: {detail}", failed=True)
         self._defer(f"the renewal failed: {detail}")
 

@@ -6,13 +6,14 @@ valid.
 """
 
 import math
-from typing import Literal
+from typing import Literal, Never
 
 import msgspec
 import trio
 
-from neod.account.policy import Life, State
-from neod.clock import Clock
+from neod.account.events import Event, Events, News
+from neod.account.policy import MARGIN, Life, State
+from neod.clock import Clock, wait_until
 
 SAME = 1.0  # seconds: the clocks drift apart so far without one of them having been set
 
@@ -85,6 +86,14 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
         """Seconds that the session lives yet: token and bearer."""
         return min(self.token_left(clock), self.bearer_left(clock))
 
+    @property
+    def lives(self) -> float:
+        """Seconds that what ends first, token or bearer, was to live when it came."""
+        session, bearer_end = self.session, self.session.bearer_expires_at
+        if bearer_end is not None and bearer_end < session.token_expires_at:
+            return bearer_end - self.bearer_received_at
+        return session.token_expires_at - self.received_at
+
 
 class Failure(msgspec.Struct, frozen=True):
     """The last attempt that failed, for `status`."""
@@ -109,11 +118,19 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Board:
-    """What is known of one account: its session, where it stands, and an event for changes."""
+    """What is known of one account: its session, where it stands, and an event for changes.
 
-    def __init__(self, account: str, clock: Clock) -> None:
+    `margin` is how many seconds ahead of its end, at most, a session is said to be expiring.
+    """
+
+    def __init__(
+        self, account: str, clock: Clock, news: News | None = None, *, margin: float = MARGIN
+    ) -> None:
         self.account = account
         self.clock = clock
+        self.news = news or News()
+        self.events = Events(self.news)
+        self._margin = margin
         self.changed = trio.Event()
         self.closed = False
         self.standing = Standing(
@@ -122,6 +139,7 @@ class Board:
         self._held: Held | None = None
         self._lapsed = False
         self._token_dead = False
+        self._told: set[Event] = set()  # of the session that is up: that it nears its end, or has
 
     @property
     def held(self) -> Held | None:
@@ -179,12 +197,49 @@ class Board:
         self._held = held
         # A token that was seen dead stays so, whatever bearer comes with it.
         self._lapsed = self._token_dead = self._token_dead and same_token
+        self._told.clear()
+        if self.valid():
+            self.tell("session", f"until {held.session.expires_at_rfc3339}")
         self._announce()
 
     def lapse(self) -> None:
         """The broker was seen to call the token dead: it is, whatever the clocks say."""
         self._lapsed = self._token_dead = True
+        self.look()
         self._announce()
+
+    def tell(self, event: Event, detail: str) -> None:
+        """Tell those who watch of something that has just happened."""
+        self.events.add(event, self.clock.wall(), detail)
+
+    def look(self) -> float | None:
+        """Tell of the session's end where it is near, or was reached; returns when to look again.
+
+        In epoch seconds; None where there is no end to come.
+        """
+        held = self._held
+        if held is None:
+            return None
+        ends = held.session.expires_at_rfc3339
+        if self.valid() is None:
+            self._tell_once("expired", f"generation {held.session.generation} has lapsed")
+            return None
+        left, near = held.left(self.clock), min(self._margin, held.lives / 4)
+        if left > near:
+            return self.clock.wall() + left - near
+        self._tell_once("expiring", f"generation {held.session.generation} ends at {ends}")
+        return self.clock.wall() + left
+
+    def _tell_once(self, event: Event, detail: str) -> None:
+        if event not in self._told:
+            self._told.add(event)
+            self.tell(event, detail)
+
+    async def watch_the_end(self) -> Never:
+        """Tell of each session's end in time, whatever its keeper is busy with."""
+        while True:
+            changed = self.changed
+            await wait_until(self.look(), self.clock, changed)
 
     def stand(self, standing: Standing) -> None:
         """Put up where the account stands now."""
@@ -196,6 +251,7 @@ class Board:
         """Tell all who wait that nothing more will come."""
         self.closed = True
         self._announce()
+        self.news.announce()
 
     def _announce(self) -> None:
         self.changed.set()

@@ -5,7 +5,8 @@ Reads have no side effects: none of them ever causes a login.
 
 import math
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from typing import Annotated, TypeVar
 
@@ -13,15 +14,19 @@ import msgspec
 import trio
 
 from neoctl.wire import WAIT_MAX
-from neod import __version__
+from neod import __version__, config
+from neod.account.events import News
 from neod.account.history import Word
 from neod.account.keeper import LOGIN_TIME, Keeper
-from neod.account.logbook import entries
+from neod.account.logbook import entries as of_ledger
 from neod.account.rejection import Answer
 from neod.account.session import Board, Held, Session
 from neod.account.wishes import Asked, NotUnblocked
-from neod.ipc.http1 import Problem, Request, Response
-from neod.ipc.peers import Peer
+from neod.clock import SYSTEM, Clock
+from neod.ipc.clients import Client, entries
+from neod.ipc.http1 import Problem, Request, Response, Stream
+from neod.ipc.metrics import metrics
+from neod.ipc.watch import Send, Watchers
 from neod.kotak.replies import read_evidence
 from neod.secrets import Secret
 
@@ -45,27 +50,51 @@ class Sent(msgspec.Struct, frozen=True):
     """What came with a request's head: its body, and who sent it."""
 
     body: bytes
-    peer: Peer | None = None
+    client: Client | None = None
 
     def word(self, verb: str) -> Word:
         """On whose word it is done, for the ledger."""
-        if self.peer is None:
+        if self.client is None:
             return Word(verb)
-        return Word(verb, self.peer.pid, self.peer.executable)
+        return Word(verb, self.client.peer.pid, self.client.peer.executable)
 
     def __repr__(self) -> str:
         return f"Sent({len(self.body)} bytes)"
 
 
 class Api:
-    """The routes, over the accounts of a daemon."""
+    """The routes, over the accounts of a daemon.
 
-    def __init__(self, accounts: Mapping[str, Keeper], since: float) -> None:
+    `since` is when it started, in epoch seconds; `clients` are those who are connected.
+    """
+
+    def __init__(
+        self,
+        accounts: Mapping[str, Keeper],
+        since: float,
+        *,
+        news: News | None = None,
+        clients: Collection[Client] = (),
+        clock: Clock = SYSTEM,
+        max_watchers: int = config.Server().max_watchers,
+    ) -> None:
         self._accounts = accounts
         self._since = since
+        self._clients = clients
+        self._clock = clock
+        self.watchers = Watchers(news or News(), max_watchers)
+        self.answered: Counter[tuple[str, int]] = Counter()  # requests by route and status
 
-    async def respond(self, request: Request, body: bytes, peer: Peer | None = None) -> Response:
+    async def respond(
+        self, request: Request, body: bytes, client: Client | None = None
+    ) -> Response | Stream:
         """The answer to a request. Never raises for what a client can cause."""
+        response = await self._respond(request, Sent(body, client))
+        status = response.status if isinstance(response, Response) else 200
+        self.answered[request.path if request.path in ROUTES else "other", status] += 1
+        return response
+
+    async def _respond(self, request: Request, sent: Sent) -> Response | Stream:
         try:
             refuse_browsers(request)
             methods = ROUTES.get(request.path)
@@ -73,15 +102,16 @@ class Api:
                 raise Problem(
                     "not_found", f"there is no {request.path}; docs/protocol.md lists all"
                 )
-            method = "GET" if request.method == "HEAD" else request.method
+            has_head = "GET" in methods and request.path != "/v1/watch"  # which has no end
+            method = "GET" if request.method == "HEAD" and has_head else request.method
             if method not in methods:
-                allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])
+                allowed = ", ".join([*methods, *(["HEAD"] if has_head else [])])
                 raise Problem(
                     "method_not_allowed",
                     f"{request.path} takes {allowed}",
                     headers={"Allow": allowed},
                 )
-            return await methods[method](self, request, Sent(body, peer))
+            return await methods[method](self, request, sent)
         except Problem as problem:
             return problem.response()
 
@@ -89,13 +119,48 @@ class Api:
         """The board of the account that a request means. Raises Problem."""
         return self._named(name).board
 
-    async def read(self, request: Request, _sent: Sent) -> Response:
+    async def read(self, request: Request, sent: Sent) -> Response:
         board = self._account(request).board
         wanted, wait = wanted_of(request)
-        return ANSWERS[request.path]((await held(board, wanted, wait)).session)
+        found = await held(board, wanted, wait)
+        if sent.client is not None:
+            sent.client.handed(found)
+        return ANSWERS[request.path](found.session)
+
+    async def watch(self, request: Request, sent: Sent) -> Stream:
+        after, client = _whole(request, "after"), sent.client
+        only = self._account(request) if "account" in request.query or not self._accounts else None
+        self.watchers.admit()
+
+        def boards() -> dict[str, Board]:
+            return {
+                name: keeper.board
+                for name, keeper in self._accounts.items()
+                if only in (None, keeper)
+            }
+
+        async def write(send: Send) -> None:
+            await self.watchers.watch(boards, after, send, client)
+
+        return Stream(write)
+
+    async def clients(self, _request: Request, _sent: Sent) -> Response:
+        return _json({"clients": entries(self._clients, self._clock)})
+
+    async def metrics(self, _request: Request, _sent: Sent) -> Response:
+        return metrics(
+            self._accounts,
+            since=self._since,
+            connections=len(self._clients),
+            watchers=self.watchers.of,
+            answered=self.answered,
+        )
 
     async def status(self, _request: Request, _sent: Sent) -> Response:
-        accounts = {name: _standing(keeper) for name, keeper in self._accounts.items()}
+        accounts = {
+            name: {**_standing(keeper), "watchers": self.watchers.of[name]}
+            for name, keeper in self._accounts.items()
+        }
         return _json({"version": __version__, "since": self._since, "accounts": accounts})
 
     async def livez(self, _request: Request, _sent: Sent) -> Response:
@@ -185,7 +250,7 @@ class Api:
     async def logins(self, request: Request, _sent: Sent) -> Response:
         keeper = self._account(request)
         limit = _whole(request, "limit")
-        found = entries(
+        found = of_ledger(
             keeper.ledger.lines,
             since=_seconds(request, "since"),
             limit=LOGINS if limit is None else limit,
@@ -246,11 +311,13 @@ class _Otp(msgspec.Struct, frozen=True):
         return "_Otp(***)"
 
 
-Route = Callable[[Api, Request, Sent], Awaitable[Response]]
+Route = Callable[[Api, Request, Sent], Awaitable[Response | Stream]]
 ROUTES: dict[str, dict[str, Route]] = {
     "/v1/token": {"GET": Api.read},
     "/v1/session": {"GET": Api.read},
+    "/v1/watch": {"GET": Api.watch},
     "/v1/status": {"GET": Api.status},
+    "/v1/clients": {"GET": Api.clients},
     "/v1/logins": {"GET": Api.logins},
     "/v1/renew": {"POST": Api.renew},
     "/v1/otp": {"POST": Api.otp},
@@ -258,6 +325,7 @@ ROUTES: dict[str, dict[str, Route]] = {
     "/v1/pause": {"POST": Api.pause},
     "/v1/resume": {"POST": Api.resume},
     "/v1/unblock": {"POST": Api.unblock},
+    "/metrics": {"GET": Api.metrics},
     "/livez": {"GET": Api.livez},
     "/readyz": {"GET": Api.readyz},
 }

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import trio
 
 from neod import config, log
+from neod.ipc.clients import Client
 from neod.ipc.http1 import (
     LAST_CHUNK,
     BadRequest,
@@ -24,15 +25,14 @@ from neod.ipc.http1 import (
     parse,
     split_head,
 )
-from neod.ipc.peers import Peer
 
 BODY_TIME = 5.0  # seconds in which a body has to arrive
 SEND_TIME = 10.0  # seconds in which a peer has to take an answer
 LINGER_TIME = 1.0  # seconds to let a peer finish sending, so that it reads its answer
 CHUNK = 65536  # bytes
 
-# The peer is None where there is no kernel to ask: over memory streams.
-Respond = Callable[[Request, bytes, Peer | None], Awaitable[Response | Stream]]
+# The client is None where nobody asks who it is.
+Respond = Callable[[Request, bytes, Client | None], Awaitable[Response | Stream]]
 
 
 class Conversation:
@@ -44,13 +44,13 @@ class Conversation:
         respond: Respond,
         limits: config.Server,
         *,
-        peer: Peer | None = None,
+        client: Client | None = None,
         received: bytes = b"",
     ) -> None:
         self._stream = stream
         self._respond = respond
         self._limits = limits
-        self._peer = peer
+        self._client = client
         self._received = bytearray(received)
         self._draining = False
         self._gone = False
@@ -135,6 +135,8 @@ class Conversation:
 
     async def _answer_to(self, request: Request, body: bytes) -> bool:
         """Answer one request, unless the peer goes. True if the connection is kept after it."""
+        if self._client is not None:
+            self._client.requests += 1
         response: Response | None = None
         with trio.CancelScope() as self._answering:
             if self._gone:
@@ -152,24 +154,26 @@ class Conversation:
 
     async def _response_to(self, request: Request, body: bytes) -> Response | Stream:
         try:
-            return await self._respond(request, body, self._peer)
+            return await self._respond(request, body, self._client)
         except Exception as error:  # noqa: BLE001 - the client is owed an answer
             log.error("bug", route=request.path, exc_info=error)
             return Problem("internal_error", "a bug in neod; its log says more").response()
 
     async def _stream_to(self, request: Request, stream: Stream) -> None:
         """Give an answer bit by bit. The connection ends with it."""
+        start = encode_start(stream, chunked=not request.old)
 
         async def send(some: bytes) -> None:
-            if not await self.send(some if request.old else encode_chunk(some)):
+            nonlocal start
+            begun, start = start, b""
+            if not await self.send(begun + (some if request.old else encode_chunk(some))):
                 raise trio.BrokenResourceError("the peer takes nothing")
 
-        if not await self.send(encode_start(stream, chunked=not request.old)):
-            return
         if request.method != "HEAD":
             await stream.write(send)
-            if not request.old:
-                await self.send(LAST_CHUNK)
+            start += b"" if request.old else LAST_CHUNK
+        if start:
+            await self.send(start)
 
 
 @contextmanager

@@ -51,7 +51,8 @@ class Stream(msgspec.Struct, frozen=True):
     """A reply that is written bit by bit: `write` is given what sends a bit, at once.
 
     That raises trio.BrokenResourceError where the peer takes nothing; when the peer has gone,
-    `write` is cancelled. The reply ends when it returns.
+    `write` is cancelled. The head goes with the first bit, so `write` begins before anything is
+    sent. The reply ends when it returns.
     """
 
     write: Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]]

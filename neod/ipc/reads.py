@@ -11,6 +11,7 @@ import msgspec
 
 from neod.account.session import Held
 from neod.ipc.api import ANSWERS, Api, Wanted, check, refuse_browsers, wanted_of
+from neod.ipc.clients import Client
 from neod.ipc.http1 import BadRequest, Problem, encode, parse, split_head
 
 HEAD_SHORT = 1024  # bytes: a longer head is not worth remembering
@@ -22,6 +23,8 @@ class Ready(msgspec.Struct, frozen=True):
 
     answer: bytes
     keep_alive: bool
+    route: str
+    held: Held  # what it hands over
 
     def __repr__(self) -> str:
         return f"Ready({len(self.answer)} bytes)"
@@ -42,7 +45,16 @@ class Reads:
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        self._ready: dict[tuple[str, str, bool, bool], tuple[Held, Ready]] = {}
+        self._ready: dict[tuple[str, str, bool, bool], Ready] = {}
+
+    def take(self, received: bytes, client: Client) -> Ready | None:
+        """What glance() says; if it says something, that goes to this client."""
+        ready = self.glance(received)
+        if ready is not None:
+            client.requests += 1
+            client.handed(ready.held)
+            self._api.answered[ready.route, 200] += 1
+        return ready
 
     def glance(self, received: bytes) -> Ready | None:
         """What the routes would answer to what was received, or None: then they have to be asked.
@@ -59,16 +71,12 @@ class Reads:
         except Problem:
             return None
         key = (board.account, read.path, read.body, read.keep_alive)
-        made_of, ready = self._ready.get(key, _NOTHING)
-        if made_of is not held:
+        ready = self._ready.get(key)
+        if ready is None or ready.held is not held:
             response = ANSWERS[read.path](held.session)
             answer = encode(response, keep_alive=read.keep_alive, body=read.body)
-            ready = Ready(answer, read.keep_alive)
-            self._ready[key] = held, ready
+            ready = self._ready[key] = Ready(answer, read.keep_alive, read.path, held)
         return ready
-
-
-_NOTHING = None, Ready(b"", keep_alive=False)
 
 
 @lru_cache(HEADS)

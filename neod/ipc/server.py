@@ -21,6 +21,8 @@ from functools import partial
 import trio
 
 from neod import config, log
+from neod.clock import SYSTEM, Clock
+from neod.ipc.clients import Client
 from neod.ipc.conversation import Conversation, Respond, isolated
 from neod.ipc.descriptors import Spare
 from neod.ipc.http1 import Problem, encode
@@ -33,7 +35,7 @@ PAUSE = 0.1  # seconds in which nobody is accepted, since there is no descriptor
 AT_ONCE = socket.MSG_DONTWAIT
 
 # The whole answer to what was received; None where it takes a conversation.
-Glance = Callable[[bytes], Ready | None]
+Glance = Callable[[bytes, Client], Ready | None]
 # Why a peer is not served, None if it is.
 Admit = Callable[[Peer], Problem | None]
 
@@ -41,12 +43,12 @@ Admit = Callable[[Peer], Problem | None]
 class Connection:
     """A connection of a peer, which is either silent or in a conversation."""
 
-    __slots__ = ("conversation", "descriptor", "events", "peer", "queue", "since", "socket")
+    __slots__ = ("client", "conversation", "descriptor", "events", "queue", "since", "socket")
 
-    def __init__(self, accepted: socket.socket) -> None:
+    def __init__(self, accepted: socket.socket, now: float) -> None:
         self.socket = accepted
         self.descriptor = accepted.fileno()
-        self.peer = peer_of(accepted)
+        self.client = Client(peer_of(accepted), now)
         self.events: int | None = None  # what the poller watches for
         self.conversation: Conversation | None = None
         self.queue: Silent | None = None
@@ -79,15 +81,20 @@ class Server:
         listening: socket.socket,
         respond: Respond,
         *,
-        glance: Glance = lambda _: None,
+        glance: Glance = lambda _received, _client: None,
         admit: Admit = lambda _: None,
+        clients: set[Client] | None = None,
         limits: config.Server | None = None,
+        clock: Clock = SYSTEM,
     ) -> None:
+        """Whoever is connected is in `clients`, for others to see."""
         self._listening = listening
         self._respond = respond
         self._glance = glance
         self._admit = admit
+        self._clients = set() if clients is None else clients
         self._limits = limits or config.Server()
+        self._clock = clock
         self._connections: dict[int, Connection] = {}  # by descriptor
         self._fresh = Silent(self._limits.head_timeout)  # of those who never said anything …
         self._kept = Silent(self._limits.idle_timeout)  # … and who had an answer
@@ -159,16 +166,17 @@ class Server:
                 self._cannot_accept(error)
                 return count + 1
             self._short = False
-            self._safely(self._let_in, Connection(accepted))
+            self._safely(self._let_in, Connection(accepted, self._clock.boot()))
         return BATCH
 
     def _let_in(self, connection: Connection) -> None:
         most = self._limits.max_connections
         if len(self._connections) >= most:
             self._turn_away(connection, _too_many(f"{most} are open already"))
-        elif problem := self._admit(connection.peer):
+        elif problem := self._admit(connection.client.peer):
             self._turn_away(connection, problem)
         else:
+            self._clients.add(connection.client)
             self._attend_to(connection)
 
     def _attend_to(self, connection: Connection) -> None:
@@ -184,7 +192,7 @@ class Server:
         if not received:
             self._close(connection)
             return
-        ready = None if self._draining else self._glance(received)
+        ready = None if self._draining else self._glance(received, connection.client)
         if ready is None:
             self._converse(connection, received)
         else:
@@ -299,6 +307,7 @@ class Server:
             self._poller.unregister(connection.descriptor)
         connection.events = None
         self._connections.pop(connection.descriptor, None)
+        self._clients.discard(connection.client)
         connection.socket.close()
 
     # Tasks.
@@ -326,7 +335,7 @@ class Server:
             trio.SocketStream(trio.socket.from_stdlib_socket(connection.socket)),
             self._respond,
             self._limits,
-            peer=connection.peer,
+            client=connection.client,
             received=received,
         )
 

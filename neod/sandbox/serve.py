@@ -13,9 +13,9 @@ import trio
 
 from neod import config, log
 from neod.clock import Clock
+from neod.ipc.clients import Client
 from neod.ipc.conversation import converse
 from neod.ipc.http1 import Request, Response, encode
-from neod.ipc.peers import Peer
 from neod.sandbox.broker import Broker
 from neod.sandbox.faults import Faults, UnknownFault, parse
 
@@ -73,7 +73,7 @@ class Sandbox:
         self._told = told
 
     async def respond(
-        self, stream: trio.SocketStream, request: Request, body: bytes, _peer: Peer | None
+        self, stream: trio.SocketStream, request: Request, body: bytes, _client: Client | None
     ) -> Response:
         """The answer to one request, unless a fault is that there is none."""
         await trio.lowlevel.checkpoint()

@@ -24,6 +24,7 @@ from neod.ipc.api import Api, Wanted, check, held
 from neod.ipc.http1 import Problem, Request, Response
 from neod.sandbox import faults
 from neod.sandbox.broker import Broker, Credentials, Settings
+from tests.fakes.asking import answer_of
 from tests.fakes.clock import VirtualClock
 from tests.fakes.kotak import Canned, Cut, Fault, Hang, Refuse, Seen, Slow, Witness, WrongType
 from tests.fakes.world import World
@@ -538,7 +539,7 @@ class Player(Witness):
         began, response = trio.current_time(), Response(0, b"")
         try:
             raw = b"" if body is None else msgspec.json.encode(body)
-            response = await self.api.respond(request, raw)
+            response = await answer_of(self.api, request, raw)
         finally:
             took = trio.current_time() - began
             forced = bool(body and body.get("force"))

@@ -24,6 +24,7 @@ from neod.kotak.replies import Kind, classify
 from neod.sandbox import faults
 from neod.sandbox.broker import Credentials, Settings
 from neod.secrets import Secret
+from tests.fakes.asking import answer_of
 from tests.fakes.clock import START
 from tests.fakes.kotak import Canned, Cut, Fault, Hang, Refuse, Seen
 from tests.fakes.world import SOMEBODY, TOTP, World
@@ -161,8 +162,8 @@ async def play(place: Place, fault: Fault, hours: int = HOURS) -> Played:
                 await ask(world)
             await trio.sleep(HOUR)
         nursery.cancel_scope.cancel()
-    answer = await Api({"main": world.keeper}, START).respond(
-        parse(b"GET /v1/token HTTP/1.1\r\n\r\n"), b""
+    answer = await answer_of(
+        Api({"main": world.keeper}, START), parse(b"GET /v1/token HTTP/1.1\r\n\r\n")
     )
     return Played(world, sum(hit(seen) for seen in world.kotak.seen), json.loads(answer.body))
 
