@@ -30,6 +30,8 @@ usage: neoctl VERB [options]
   reject GENERATION   say that the broker refused this session; --evidence TEXT is why
   unblock [--force]   allow one more login after refused or unanswered ones
   pause, resume       no login by itself from now on; logins again
+  watch               what happens, a line each, from now on
+  clients             who is connected, and which session each of them got
   logins              what was sent to the broker, why, on whose word; what came of it
   socket              the path of neod's socket
   version             the versions of neoctl and neod
@@ -47,7 +49,7 @@ LOGIN_TIME = 65.0  # seconds: neod answers when a login is done, which may take 
 # Verbs that the design names and this version does not have.
 LATER = frozenset(
     {
-        *("env", "exec", "watch", "wait", "clients", "reload", "doctor"),
+        *("env", "exec", "wait", "reload", "doctor"),
     }
 )
 
@@ -118,7 +120,7 @@ class Options:
         """The options as a query string."""
         parts = []
         if self.account:
-            parts.append(f"account={_quote(self.account)}")
+            parts.append(f"account={client.quote(self.account)}")
         if self.min_valid is not None:
             parts.append(f"min_valid={_number(self.min_valid)}")
         if self.wait:
@@ -197,15 +199,7 @@ def _fail(problem: client.Problem) -> int:
 
 def _number(seconds: float) -> str:
     """The number as it was typed: rounded, it would ask for something else."""
-    return str(int(seconds)) if seconds.is_integer() else _quote(repr(seconds))
-
-
-def _quote(text: str) -> str:
-    safe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
-    return "".join(
-        c if c in safe else "".join(f"%{byte:02X}" for byte in c.encode("utf-8", "surrogateescape"))
-        for c in text
-    )
+    return str(int(seconds)) if seconds.is_integer() else client.quote(repr(seconds))
 
 
 def _token(options: Options, environ: Mapping[str, str]) -> int:
@@ -319,7 +313,7 @@ def _logins(options: Options, environ: Mapping[str, str]) -> int:
 
     parts = [f"limit={options.limit}"]
     if options.account:
-        parts.append(f"account={_quote(options.account)}")
+        parts.append(f"account={client.quote(options.account)}")
     reply = client.get(f"/v1/logins?{'&'.join(parts)}", environ=environ)
     if options.json:
         sys.stdout.write(reply.body.decode())
@@ -327,6 +321,36 @@ def _logins(options: Options, environ: Mapping[str, str]) -> int:
     from neoctl import glance
 
     sys.stdout.write(glance.logins(json.loads(reply.body)))
+    return 0
+
+
+def _watch(options: Options, environ: Mapping[str, str]) -> int:
+    from neoctl import glance, watch
+
+    def told(what: str) -> None:
+        sys.stderr.write(f"neoctl: {what}\n")
+        sys.stderr.flush()
+
+    for raw, line in watch.events(options.account, environ=environ, told=told):
+        if options.json:
+            sys.stdout.write(raw.decode() + "\n")
+        elif line["event"] != "heartbeat":
+            sys.stdout.write(glance.event(line))
+        sys.stdout.flush()
+    return 0
+
+
+def _clients(options: Options, environ: Mapping[str, str]) -> int:
+    import json
+
+    reply = client.get("/v1/clients", environ=environ)
+    if options.json:
+        sys.stdout.write(reply.body.decode())
+        return 0
+    from neoctl import glance
+
+    status = json.loads(client.get("/v1/status", environ=environ).body)
+    sys.stdout.write(glance.clients(json.loads(reply.body), status))
     return 0
 
 
@@ -398,6 +422,8 @@ VERBS: dict[str, tuple[Run, int, frozenset[str]]] = {
     "pause": (_pause, 0, frozenset({"--account", "--json"})),
     "resume": (_resume, 0, frozenset({"--account", "--json"})),
     "logins": (_logins, 0, frozenset({"--account", "--json", "--limit"})),
+    "watch": (_watch, 0, frozenset({"--account", "--json"})),
+    "clients": (_clients, 0, frozenset({"--json"})),
     "otp": (_otp, 0, frozenset({"--account", "--json"})),
     "unblock": (_unblock, 0, frozenset({"--account", "--json", "--force"})),
     "socket": (_socket, 0, frozenset()),

@@ -15,7 +15,7 @@ from neoctl import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 PATIENCE = 4.5  # seconds that a call may take over what it waits for; 5 s are promised
 REPLY_MAX = 4 * 1024 * 1024  # bytes
@@ -67,30 +67,79 @@ def post(target: str, body: bytes, *, environ: Mapping[str, str], wait: float = 
     return _call(head.encode("ascii") + body, environ, wait)
 
 
+def lines(target: str, *, environ: Mapping[str, str], silence: float) -> Iterator[bytes]:
+    """GET `target`, and yield each line of the answer as it comes, until neod ends it.
+
+    Raises Problem, which is `not_running` where nothing comes for `silence` seconds.
+    """
+    request = f"GET {target} HTTP/1.0\r\nHost: neod\r\n\r\n".encode("ascii")
+    uid = os.getuid()
+    path = wire.socket_path(environ, uid)
+    try:
+        connection = _connected(path, uid, time.monotonic() + PATIENCE)
+        try:
+            connection.settimeout(PATIENCE)
+            connection.sendall(request)
+            received = bytearray()
+            while b"\r\n\r\n" not in received:
+                if not (some := connection.recv(65536)):
+                    break
+                received += some
+            if not received.startswith((b"HTTP/1.0 200 ", b"HTTP/1.1 200 ")):
+                while some := connection.recv(65536):
+                    received += some
+                raise _problem(_parse(bytes(received), path), path)
+            connection.settimeout(silence)
+            rest = bytes(received).partition(b"\r\n\r\n")[2]
+            while True:
+                *whole, rest = rest.split(b"\n")
+                yield from whole
+                if not (some := connection.recv(65536)):
+                    return
+                rest += some
+                if len(rest) > REPLY_MAX:
+                    raise OSError(None, "a line is too long to be neod's")
+        finally:
+            connection.close()
+    except OSError as error:
+        raise _why(error, path, uid) from None
+
+
+def quote(text: str) -> str:
+    """The text as it stands in a query."""
+    safe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
+    return "".join(
+        c if c in safe else "".join(f"%{byte:02X}" for byte in c.encode("utf-8", "surrogateescape"))
+        for c in text
+    )
+
+
 def _call(request: bytes, environ: Mapping[str, str], wait: float) -> Reply:
     uid = os.getuid()
     path = wire.socket_path(environ, uid)
-    deadline = time.monotonic() + wait + PATIENCE
     try:
-        if why := wire.distrust(path, uid):
-            raise Problem("forbidden", f"the socket's folder cannot be trusted: {why}")
-        raw = _exchange(path, request, deadline)
-    except TimeoutError:
-        raise _not_running(f"no answer in time from {path}") from None
-    except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
-        raise _not_running(f"nothing listens at {path}") from None
-    except PermissionError:
-        raise Problem(
-            "forbidden",
-            f"you (uid {uid}) may not use {path}",
-            action="ask as the user who runs neod: sudo -u NAME neoctl …",
-        ) from None
+        raw = _exchange(path, uid, request, time.monotonic() + wait + PATIENCE)
     except OSError as error:
-        raise _not_running(f"{path}: {error.strerror or error}") from None
+        raise _why(error, path, uid) from None
     reply = _parse(raw, path)
     if reply.status != 200:
         raise _problem(reply, path)
     return reply
+
+
+def _why(error: OSError, path: str, uid: int) -> Problem:
+    """What it means that the socket failed in this way."""
+    if isinstance(error, TimeoutError):
+        return _not_running(f"no answer in time from {path}")
+    if isinstance(error, (FileNotFoundError, ConnectionRefusedError, NotADirectoryError)):
+        return _not_running(f"nothing listens at {path}")
+    if isinstance(error, PermissionError):
+        return Problem(
+            "forbidden",
+            f"you (uid {uid}) may not use {path}",
+            action="ask as the user who runs neod: sudo -u NAME neoctl …",
+        )
+    return _not_running(f"{path}: {error.strerror or error}")
 
 
 def _not_running(detail: str) -> Problem:
@@ -102,10 +151,9 @@ def _not_running(detail: str) -> Problem:
     )
 
 
-def _exchange(path: str, request: bytes, deadline: float) -> bytes:
-    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+def _exchange(path: str, uid: int, request: bytes, deadline: float) -> bytes:
+    connection = _connected(path, uid, deadline)
     try:
-        _connect(connection, path, deadline)
         connection.settimeout(_left(deadline))
         connection.sendall(request)
         received = bytearray()
@@ -120,16 +168,23 @@ def _exchange(path: str, request: bytes, deadline: float) -> bytes:
         connection.close()
 
 
-def _connect(connection: _socket.socket, path: str, deadline: float) -> None:
+def _connected(path: str, uid: int, deadline: float) -> _socket.socket:
     """Connect; a queue that is full for the moment is no reason to give up."""
-    while True:
-        connection.settimeout(_left(deadline))
-        try:
-            connection.connect(path)
-        except BlockingIOError:
-            time.sleep(0.02)
-        else:
-            return
+    if why := wire.distrust(path, uid):
+        raise Problem("forbidden", f"the socket's folder cannot be trusted: {why}")
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        while True:
+            connection.settimeout(_left(deadline))
+            try:
+                connection.connect(path)
+            except BlockingIOError:
+                time.sleep(0.02)
+            else:
+                return connection
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _left(deadline: float) -> float:

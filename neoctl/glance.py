@@ -35,9 +35,45 @@ def _entry(entry: dict[str, object]) -> str:
         who = f"{word.get('executable') or '?'}, pid {word['pid']}" if word.get("pid") else "neod"
         parts.append(f"asked for: {word['verb']}, by {who}")
     outcome = entry.get("outcome") or "-"
-    line = f"{day}  {entry['event']:12} {outcome:14} {'; '.join(parts)}".rstrip()
-    # A path may hold anything, and a terminal does what it is told.
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    return _harmless(f"{day}  {entry['event']:12} {outcome:14} {'; '.join(parts)}".rstrip())
+
+
+def event(line: dict[str, object]) -> str:
+    """A line of the watch as text."""
+    at, generation = line["at"], line.get("generation")
+    assert isinstance(at, (int, float))  # noqa: S101 - as above
+    clock = time.strftime("%H:%M:%S", time.gmtime(at + IST))
+    which = "" if generation is None else f", generation {generation}"
+    detail = f": {line['detail']}" if line.get("detail") else ""
+    what = f"{line['account']}: {line['event']} ({line['state']}{which}){detail}"
+    return f"{clock} IST  {_harmless(what)}\n"
+
+
+def clients(answer: dict[str, object], status: dict[str, object]) -> str:
+    """Who is connected as text, one a line; and whose session is not the newest any more."""
+    found, accounts = answer["clients"], status["accounts"]
+    assert isinstance(found, list)  # noqa: S101 - the wire says so
+    assert isinstance(accounts, dict)  # noqa: S101 - as above
+    return "".join(f"{_client(one, accounts)}\n" for one in found) or "nobody\n"
+
+
+def _client(one: dict[str, object], accounts: dict[str, dict[str, object]]) -> str:
+    since, account, generation = one["since"], one.get("account"), one.get("generation")
+    assert isinstance(since, (int, float))  # noqa: S101 - the wire says so
+    day = time.strftime("%d %b %H:%M:%S", time.gmtime(since + IST))
+    what = "watches" if one.get("watches") else f"{one['requests']} requests"
+    parts = [str(one["unit"])] if one.get("unit") else []
+    if generation is not None:
+        newest = accounts.get(str(account), {}).get("generation")
+        old = "" if newest in (None, generation) else f", and {newest} is the newest"
+        parts.append(f"{account}: generation {generation}{old}")
+    who = f"pid {one['pid']:<7} {one.get('executable') or '?'}"
+    return _harmless(f"{day}  {who}  {'; '.join([what, *parts])}")
+
+
+def _harmless(text: str) -> str:
+    """A path may hold anything, and a terminal does what it is told."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _account(name: str, standing: dict[str, object], now: float) -> str:

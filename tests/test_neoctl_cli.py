@@ -522,7 +522,6 @@ def test_every_verb_of_the_design_is_known() -> None:
         *sorted(cli.LATER),
         "exec -- curl https://example.org",
         "exec env",
-        "watch --after 3",
     ],
 )
 def test_a_verb_of_a_later_version_is_refused_as_such(
@@ -691,3 +690,150 @@ def test_a_name_in_another_script_survives_a_locale_that_lacks_it(
     neod.reply = A_SESSION
     done = run(*line.split(), PYTHONIOENCODING="latin-1")
     assert (done.returncode, done.stdout, done.stderr) == (0, out, b"")
+
+
+# The watch
+
+
+def line_of(event: str, generation: int | None = 7, **fields: object) -> bytes:
+    line = {
+        "event": event,
+        "account": "main",
+        "at": 1_700_000_000.0,
+        "state": "ok",
+        "generation": generation,
+        "detail": "",
+    }
+    return msgspec.json.encode(line | fields) + b"\n"
+
+
+def a_watch(*lines: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n" + b"".join(lines)
+
+
+def watching(*argv: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "neoctl", "watch", *argv],
+        cwd=ROOT,
+        env={"NEOD_SOCKET": os.environ["NEOD_SOCKET"]},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def ended(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    assert process.returncode == 130
+    return out, err
+
+
+def test_a_watch_is_a_line_an_event_for_a_person(neod: CannedNeod) -> None:
+    neod.manner = "hangs"
+    neod.reply = a_watch(
+        line_of("session", detail="until tomorrow", session={"token": TOKEN}),
+        line_of("heartbeat"),
+        line_of("login_failed", None, state="backing_off", detail="it is down\x1b[2J"),
+    )
+    process = watching()
+    assert process.stdout
+    lines = [process.stdout.readline(), process.stdout.readline()]
+    out, _ = ended(process)
+
+    assert lines == [
+        b"03:43:20 IST  main: session (ok, generation 7): until tomorrow\n",
+        b"03:43:20 IST  main: login_failed (backing_off): it is down\\x1b[2J\n",
+    ]
+    assert out == b""
+    assert TOKEN.encode() not in b"".join(lines)
+
+
+def test_a_watch_as_json_is_the_stream_as_it_comes(neod: CannedNeod) -> None:
+    neod.manner = "hangs"
+    lines = [line_of("state", None), line_of("heartbeat"), line_of("session", session={"a": 1})]
+    neod.reply = a_watch(*lines)
+    process = watching("--json", "-a", "main")
+    assert process.stdout
+
+    assert [process.stdout.readline() for _ in lines] == lines
+    ended(process)
+    assert neod.target() == "/v1/watch?account=main"
+
+
+def test_a_watch_that_ends_is_taken_up_again_and_repeats_no_session(neod: CannedNeod) -> None:
+    neod.reply = a_watch(line_of("session"), line_of("bye"))
+    process = watching("-a", "main")
+    assert process.stdout
+    assert process.stderr
+    lines = [process.stdout.readline() for _ in range(3)]
+    told = [process.stderr.readline() for _ in range(2)]
+    ended(process)
+
+    assert [line.split(b" ")[4] for line in lines] == [b"session", b"bye", b"bye"]
+    assert told == [
+        b"neoctl: the connection ended; connects again as soon as neod is there\n",
+        b"neoctl: connected again\n",
+    ]
+    assert [neod.target(), neod.target()] == [
+        "/v1/watch?account=main",
+        "/v1/watch?account=main&after=7",
+    ]
+
+
+def test_a_watch_outlives_a_neod_that_is_not_there_for_a_while(tmp_path: Path) -> None:
+    with CannedNeod(tmp_path / "neod.sock") as neod:
+        neod.reply = a_watch(line_of("session"))
+        process = watching()
+        assert process.stdout
+        assert process.stderr
+        first = process.stdout.readline()
+        assert b"connects again" in process.stderr.readline()
+    with CannedNeod(tmp_path / "neod.sock") as neod:
+        neod.reply = a_watch(line_of("session"), line_of("session", 8))
+        second = process.stdout.readline()
+        ended(process)
+
+    assert (b"generation 7" in first, b"generation 8" in second) == (True, True)
+
+
+@pytest.mark.parametrize("reply", ["unknown_account", "too_many_connections", "forbidden"])
+def test_a_watch_that_cannot_begin_exits_as_the_problem_says(
+    neod: CannedNeod, capsys: Captured, reply: str
+) -> None:
+    neod.reply = problem(reply)
+
+    assert cli.main(["watch"]) == wire.exit_status(reply)
+    assert capsys.readouterr().err.startswith(f"neoctl: {reply}: what happened\n")
+
+
+def test_a_watch_of_no_neod_exits_with_3(capsys: Captured) -> None:
+    assert cli.main(["watch"]) == 3
+    assert "neoctl: not_running: " in capsys.readouterr().err
+
+
+def test_clients_are_a_line_each_with_what_they_hold(neod: CannedNeod, capsys: Captured) -> None:
+    bot = {
+        "uid": 1000,
+        "pid": 812,
+        "started": 1_699_999_000.0,
+        "executable": "/usr/bin/node\x1b[2J",
+        "unit": "bot.service",
+        "since": 1_700_000_000.0,
+        "since_rfc3339": "…",
+        "requests": 3,
+        "account": "main",
+        "generation": 7,
+        "watches": False,
+    }
+    gone = bot | {"executable": None, "unit": None, "generation": None, "watches": True}
+    # One reply serves both: the clients, and the status that says which generation is the newest.
+    neod.reply = json_of({"clients": [bot, gone], "accounts": {"main": {"generation": 8}}})
+
+    assert cli.main(["clients"]) == 0
+
+    out = capsys.readouterr().out
+    assert out == (
+        "15 Nov 03:43:20  pid 812     /usr/bin/node\\x1b[2J  3 requests; bot.service; "
+        "main: generation 7, and 8 is the newest\n"
+        "15 Nov 03:43:20  pid 812     ?  watches\n"
+    )
