@@ -30,6 +30,7 @@ usage: neoctl VERB [options]
   reject GENERATION   say that the broker refused this session; --evidence TEXT is why
   unblock [--force]   allow one more login after refused or unanswered ones
   pause, resume       no login by itself from now on; logins again
+  reload              have neod read its configuration anew
   watch               what happens, a line each, from now on
   clients             who is connected, and which session each of them got
   logins              what was sent to the broker, why, on whose word; what came of it
@@ -45,11 +46,12 @@ usage: neoctl VERB [options]
 exit status: 0 done, 2 usage, 3 neod is not running, 4 not ready, 5 a person is needed,
 6 the broker cannot be reached, 7 not valid for long enough, 8 forbidden, 1 anything else
 """
+RELOAD_TIME = 10.0  # seconds: secrets are read anew, and a command may print them
 LOGIN_TIME = 65.0  # seconds: neod answers when a login is done, which may take a minute
 # Verbs that the design names and this version does not have.
 LATER = frozenset(
     {
-        *("env", "exec", "wait", "reload", "doctor"),
+        *("env", "exec", "wait", "doctor"),
     }
 )
 
@@ -298,6 +300,10 @@ def _resume(options: Options, environ: Mapping[str, str]) -> int:
     return _post("/v1/resume", {}, options, environ, wait=0)
 
 
+def _reload(options: Options, environ: Mapping[str, str]) -> int:
+    return _post("/v1/reload", {}, options, environ, wait=RELOAD_TIME)
+
+
 def _reject(options: Options, environ: Mapping[str, str]) -> int:
     word = options.words[1]
     if not (word.isascii() and word.isdigit() and len(word) < 19):
@@ -422,6 +428,7 @@ VERBS: dict[str, tuple[Run, int, frozenset[str]]] = {
     "pause": (_pause, 0, frozenset({"--account", "--json"})),
     "resume": (_resume, 0, frozenset({"--account", "--json"})),
     "logins": (_logins, 0, frozenset({"--account", "--json", "--limit"})),
+    "reload": (_reload, 0, frozenset({"--json"})),
     "watch": (_watch, 0, frozenset({"--account", "--json"})),
     "clients": (_clients, 0, frozenset({"--json"})),
     "otp": (_otp, 0, frozenset({"--account", "--json"})),

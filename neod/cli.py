@@ -15,6 +15,7 @@ from neoctl.wire import socket_path
 from neod import __version__, check, config, daemon, log, login, paths, setup
 from neod.clock import SYSTEM
 from neod.ipc.listener import AlreadyRunning, Unusable
+from neod.process import harden
 from neod.sandbox import demo
 from neod.sandbox.broker import Broker, Settings
 from neod.sandbox.faults import Fault, Faults, UnknownFault, about, parse
@@ -135,10 +136,9 @@ def _seconds(text: str) -> float:
 
 def _run(options: argparse.Namespace) -> None:
     path = options.config or paths.config_file(os.environ)
-    settings = config.load(path)
     trio.run(
         lambda: daemon.main(
-            settings,
+            partial(config.load, path),
             os.environ,
             Path(socket_path(os.environ, os.getuid())),
             paths.state_folder(),
@@ -157,6 +157,7 @@ def _check_or_setup(options: argparse.Namespace) -> int:
 
 
 def _login(options: argparse.Namespace) -> int:
+    harden(os.environ)  # before the first secret is read
     settings = config.load(options.config or paths.config_file(os.environ))
     name = login.account_asked_for(settings, options.account)
     socket = Path(socket_path(os.environ, os.getuid()))

@@ -4,8 +4,9 @@ import math
 import os
 import random
 import signal
+import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractAsyncContextManager, ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -13,21 +14,25 @@ import trio
 
 from neod import __version__, log
 from neod.account.events import News
+from neod.account.history import Word
 from neod.account.keeper import Keeper
 from neod.account.ledger import FileLedger, open_ledger
 from neod.account.session import Board
 from neod.account.store import FileStore, boot_id
+from neod.accounts import Accounts
 from neod.clock import SYSTEM, Clock, tick
-from neod.config import Account, Config
+from neod.config import Account, Config, ConfigError
+from neod.config import Server as Limits
 from neod.ipc.api import Api
 from neod.ipc.clients import Client
 from neod.ipc.descriptors import affordable
 from neod.ipc.listener import Claim, Lock, Unusable
 from neod.ipc.reads import Reads
 from neod.ipc.server import Server, only
-from neod.kotak.client import connected
+from neod.kotak.client import Send, connected
 from neod.paths import make_private
 from neod.process import give_large_blocks_back, harden
+from neod.reload import Reload
 from neod.systemd import notify
 
 Shutdown = Callable[[], Awaitable[None]]
@@ -35,7 +40,7 @@ Beside = Callable[[Mapping[str, Keeper]], Awaitable[None]]
 
 
 async def main(
-    config: Config,
+    load: Callable[[], Config],
     environ: Mapping[str, str],
     socket_path: Path,
     state: Path,
@@ -46,49 +51,56 @@ async def main(
 ) -> None:
     """Run the daemon until `shutdown` returns.
 
+    `load` reads the configuration, at the start and at each reload; it raises ConfigError.
     Sessions are kept in the folder `store`, which is the socket's if none is given. `beside`
-    runs as long as the keepers do: the demo's screen. Raises AlreadyRunning and Unusable before
-    anything is started.
+    runs as long as the keepers do: the demo's screen. Raises ConfigError, AlreadyRunning and
+    Unusable before anything is started.
     """
-    harden(environ)
+    harden(environ)  # before the first secret is read
     give_large_blocks_back()
+    config = load()
     news, clients = News(), set[Client]()
+    folder = store or socket_path.parent
+    make = partial(keeper_of, state, folder, environ=environ, clock=SYSTEM, news=news)
     with ExitStack() as stack:
         # Blocking work, all of it before there is anybody who could wait.
         try:
             make_private(state)
             stack.enter_context(Lock(state / "lock"))
             claim = stack.enter_context(Claim(socket_path))
-            keepers = {
-                name: keeper_of(account, state, store or socket_path.parent, environ, SYSTEM, news)
-                for name, account in config.accounts.items()
-            }
+            keepers = {name: make(account) for name, account in config.accounts.items()}
         except OSError as error:
             raise Unusable(f"{error.filename or state}: {error.strerror}") from None
         log.event("start", version=__version__, pid=os.getpid(), socket=claim.path)
         if not keepers:
             log.warning("no_account", why="the configuration has no [account.NAME]")
-        api = Api(
+        accounts = Accounts(
             keepers,
-            SYSTEM.wall(),
-            news=news,
-            clients=clients,
-            max_watchers=config.server.max_watchers,
+            make=partial(trio.to_thread.run_sync, make),
+            remake=make,
         )
+        api = Api(accounts, SYSTEM.wall(), news=news, clients=clients)
+        server = Server(
+            claim.socket,
+            api.respond,
+            glance=Reads(api).take,
+            admit=only(os.getuid()),
+            clients=clients,
+        )
+
+        def adopt(limits: Limits) -> None:
+            server.adopt(affordable(limits))
+            api.watchers.most = limits.max_watchers
+
+        adopt(config.server)
+        api.reload = reload = Reload(load, accounts, adopt)
         await serve(
-            keepers,
-            Server(
-                claim.socket,
-                api.respond,
-                glance=Reads(api).take,
-                admit=only(os.getuid()),
-                clients=clients,
-                limits=affordable(config.server),
-            ),
+            accounts,
+            server,
             news=news,
             clock=SYSTEM,
-            grace=config.server.grace,
             shutdown=shutdown,
+            heed=partial(_heed_signals, accounts, reload, environ),
             beside=beside,
             ready=partial(notify, environ, READY=1),
             stopping=partial(notify, environ, STOPPING=1),
@@ -97,91 +109,115 @@ async def main(
 
 
 async def serve(
-    keepers: Mapping[str, Keeper],
+    accounts: Accounts,
     server: Server,
     *,
     news: News,
     clock: Clock,
-    grace: float,
     shutdown: Shutdown,
+    heed: Callable[[], Awaitable[None]] | None = None,
     beside: Beside | None = None,
     ready: Callable[[], None] = lambda: None,
     stopping: Callable[[], None] = lambda: None,
 ) -> None:
-    """Keep and serve until `shutdown` returns; then what is in flight gets `grace` seconds.
+    """Keep and serve until `shutdown` returns; then what is in flight gets a grace period.
 
-    Nurseries nest as the parts depend on each other: a connection may wait for a keeper, so
-    keepers go last; nobody waits for the accepting, so it goes first.
+    `heed` is what reacts to signals meanwhile. Nurseries nest as the parts depend on each other: a
+    connection may wait for a keeper, so keepers go last; nobody waits for the accepting, so it
+    goes first.
     """
     async with trio.open_nursery() as keeping:
-        for keeper in keepers.values():
-            keeping.start_soon(keeper.run)
-        keeping.start_soon(tick, clock, partial(_look, keepers, news))
+        keeping.start_soon(accounts.run)
+        keeping.start_soon(tick, clock, partial(_look, accounts, news))
         if beside is not None:
-            keeping.start_soon(beside, keepers)
+            keeping.start_soon(beside, accounts)
         async with trio.open_nursery() as connections:
             async with trio.open_nursery() as accepting:
                 await accepting.start(partial(server.serve, handler_nursery=connections))
+                if heed is not None:
+                    accepting.start_soon(heed)
                 ready()
                 await shutdown()
                 stopping()
                 accepting.cancel_scope.cancel(reason="shutdown")
-            for keeper in keepers.values():
+            for keeper in accounts.values():
                 keeper.board.close()
-            connections.cancel_scope.relative_deadline = grace
+            connections.cancel_scope.relative_deadline = server.limits.grace
         keeping.cancel_scope.cancel(reason="drained")
 
 
-def _look(keepers: Mapping[str, Keeper], news: News) -> None:
-    for keeper in keepers.values():
+def _look(accounts: Accounts, news: News) -> None:
+    for keeper in accounts.values():
         keeper.look()
     news.beat()
 
 
+async def _heed_signals(accounts: Accounts, reload: Reload, environ: Mapping[str, str]) -> None:
+    """HUP reloads the configuration, USR1 renews every session."""
+    with trio.open_signal_receiver(signal.SIGHUP, signal.SIGUSR1) as signals:
+        async with trio.open_nursery() as nursery:
+            async for number in signals:
+                log.event("signal", name=signal.Signals(number).name)
+                if number == signal.SIGUSR1:
+                    for keeper in accounts.values():
+                        nursery.start_soon(keeper.renew, Word("USR1"))
+                    continue
+                notify(environ, RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
+                with suppress(ConfigError, OSError):  # which the log has told of
+                    await reload()
+                notify(environ, READY=1)
+
+
 async def wait_for_stop(seconds: float = math.inf, *, hup_stops: bool = False) -> None:
     """Return at SIGTERM or SIGINT, or when the seconds are over. A second signal kills."""
-    with (
-        trio.move_on_after(seconds),
-        trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals,
-    ):
+    stops = [signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if hup_stops else [])]
+    with trio.move_on_after(seconds), trio.open_signal_receiver(*stops) as signals:
         async for number in signals:
-            if number == signal.SIGHUP and not hup_stops:
-                log.warning("hup", why="reload is not part of this version; restart neod instead")
-                continue
             log.event("stopping", signal=signal.Signals(number).name)
             return
 
 
 def keeper_of(
-    account: Account,
     state: Path,
     folder: Path,
+    account: Account,
+    instead_of: Keeper | None = None,
+    *,
     environ: Mapping[str, str],
     clock: Clock,
     news: News | None = None,
 ) -> Keeper:
     """An account's keeper, over its ledger in `state` and its kept session in `folder`.
 
-    Both are under the caller's lock. Blocks for the disk. Raises OSError.
+    Both are under the caller's lock. One that is made `instead_of` another goes on with that
+    one's. Blocks for the disk if there was none. Raises OSError.
     """
-    store = FileStore(folder / f"{account.name}.session", boot_id())
-    kept = store.load()
-    if store.oddity:
-        log.warning("store", account=account.name, why=store.oddity)
+    kept = None
+    if instead_of is not None:
+        ledger, store = instead_of.ledger, instead_of.store
+    else:
+        ledger = _ledger(state, account.name, clock)
+        store = FileStore(folder / f"{account.name}.session", boot_id())
+        kept = store.load()
+        if store.oddity:
+            log.warning("store", account=account.name, why=store.oddity)
     return Keeper(
         account,
         Board(account.name, clock, news, margin=account.rules.margin),
-        _ledger(state, account.name, clock),
+        ledger,
         store,
         kept=kept,
         clock=clock,
-        connect=partial(
-            connected,
-            source_address=account.source_address,
-            proxy=account.proxy.reveal() if account.proxy else None,
-        ),
+        connect=_connect,
         environ=environ,
         draw=random.random,
+    )
+
+
+def _connect(account: Account) -> AbstractAsyncContextManager[Send]:
+    return connected(
+        source_address=account.source_address,
+        proxy=account.proxy.reveal() if account.proxy else None,
     )
 
 

@@ -25,7 +25,6 @@ from neod.ipc.api import Wanted, check
 from neod.ipc.http1 import Problem
 from neod.ipc.listener import AlreadyRunning, Lock, Unusable
 from neod.paths import make_private
-from neod.process import harden
 from neod.secrets import Secret
 
 WORD = Word("login")
@@ -42,14 +41,13 @@ async def log_in(
     if account is None:
         known = ", ".join(config.accounts) or "none"
         raise Unusable(f"there is no account {name!r}; there is: {known}")
-    harden(environ)
     try:
         make_private(state)
         with suppress(FileNotFoundError):  # then it is made, when there is something to keep
             if why := distrust(os.fspath(socket), os.getuid()):
                 raise Unusable(f"the socket's folder cannot be trusted: {why}")
         with Lock(state / "lock"):
-            keeper = daemon.keeper_of(account, state, socket.parent, environ, SYSTEM)
+            keeper = daemon.keeper_of(state, socket.parent, account, environ=environ, clock=SYSTEM)
             return await _with(keeper)
     except AlreadyRunning as error:
         raise AlreadyRunning(error.pid, state, "have it log in instead: neoctl renew") from None

@@ -21,6 +21,7 @@ from neod.account.session import Board, Failure, Held, Standing
 from neod.account.snapshot import from_login
 from neod.account.token import Claims
 from neod.clock import Clock
+from neod.config import Account
 from neod.ipc.api import ROUTES, Api, Wanted, check
 from neod.ipc.clients import Client
 from neod.ipc.http1 import Problem, Response, parse
@@ -56,7 +57,7 @@ def hold(clock: Clock, generation: int = 1, *, lives: float = HOUR, name: str = 
 
 
 @asynccontextmanager
-async def no_login() -> AsyncIterator[Send]:
+async def no_login(_account: Account) -> AsyncIterator[Send]:
     raise AssertionError("nobody asked for a login")
     yield
 
@@ -75,8 +76,8 @@ class Desk:
             news=self.news,
             clients=self.clients,
             clock=self.clock,
-            max_watchers=3,
         )
+        self.api.watchers.most = 3
 
     def _keeper(self, name: str) -> Keeper:
         return Keeper(

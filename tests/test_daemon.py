@@ -8,15 +8,16 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from neod import daemon
+from neod import config, daemon
 from neod.account.events import News
+from neod.accounts import Accounts
 from neod.ipc.api import Api
 from neod.ipc.reads import Reads
 from neod.ipc.server import Server
 from tests.fakes.clock import VirtualClock
 from tests.fakes.kotak import Hang, Refuse
 from tests.fakes.streams import Door
-from tests.fakes.world import World
+from tests.fakes.world import World, accounts_of
 
 
 class Running:
@@ -32,16 +33,21 @@ class Running:
         self.stopped_at = 0.0
 
     api: Api
+    accounts: Accounts
 
     async def run(self) -> None:
-        keepers = {name: world.keeper for name, world in self.worlds.items()}
-        api = self.api = Api(keepers, 0, news=self.news)
+        accounts = self.accounts = accounts_of(self.worlds, self.news)
+        api = self.api = Api(accounts, 0, news=self.news)
         await daemon.serve(
-            keepers,
-            Server(self.door.socket, api.respond, glance=Reads(api).take),
+            accounts,
+            Server(
+                self.door.socket,
+                api.respond,
+                glance=Reads(api).take,
+                limits=config.Server(grace=self.grace),
+            ),
             news=self.news,
             clock=VirtualClock().clock,
-            grace=self.grace,
             shutdown=self.stop.wait,
             ready=lambda: self.said.append("ready"),
             stopping=lambda: self.said.append("stopping"),

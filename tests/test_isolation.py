@@ -14,7 +14,7 @@ from neod.sandbox.broker import Settings
 from tests.fakes.clock import VirtualClock
 from tests.fakes.kotak import Canned, Hang
 from tests.fakes.streams import Door
-from tests.fakes.world import World
+from tests.fakes.world import World, accounts_of
 
 HOUR = 3600.0
 
@@ -55,14 +55,13 @@ def with_a_full_disk() -> World:
 
 async def hours_of(*worlds: World) -> list[float]:
     """When the first account's requests went out, with the others beside it in one daemon."""
-    keepers = {f"account-{number}": world.keeper for number, world in enumerate(worlds)}
+    accounts = accounts_of({f"account-{number}": world for number, world in enumerate(worlds)})
     with trio.move_on_after(5 * HOUR):
         await daemon.serve(
-            keepers,
-            Server(Door().socket, Api(keepers, 0).respond),
+            accounts,
+            Server(Door().socket, Api(accounts, 0).respond),
             news=News(),
             clock=VirtualClock().clock,
-            grace=1,
             shutdown=trio.sleep_forever,
         )
     return [seen.at for seen in worlds[0].kotak.seen]

@@ -125,6 +125,34 @@ def test_unblock_allows_one_more(home: Home, sandbox: Sandbox) -> None:
     assert log.count("validate") == 2
 
 
+def test_a_changed_configuration_is_taken_up_by_word_and_by_signal(
+    home: Home, sandbox: Sandbox
+) -> None:
+    home.configure(sandbox.url, password="wrong")
+    with Neod(home) as neod:
+        assert home.neoctl("token", "--wait", "10").returncode == 5
+
+        home.password.write_text("sandbox-password\n")  # the file of the secret alone
+        assert "main: changed" in home.neoctl("reload").stderr
+        assert home.neoctl("get", "generation", "--wait", "10").stdout == "1\n"
+
+        home.config.write_text(home.config.read_text() + "[account.main.renewal]\nmargim = 5\n")
+        faulty = home.neoctl("reload")
+        assert faulty.returncode == 2
+        assert "account.main.renewal.margim" in faulty.stderr
+        neod.popen.send_signal(signal.SIGHUP)
+        assert neod.popen.stderr
+        assert any("margim" in line for line in neod.popen.stderr)
+        assert home.neoctl("get", "generation").stdout == "1\n"
+
+        neod.popen.send_signal(signal.SIGUSR1)
+        after = home.neoctl("get", "generation", "--wait", "10")
+        while after.stdout == "1\n":
+            after = home.neoctl("get", "generation", "--wait", "10")
+        assert after.stdout == "2\n"
+        assert neod.stop()[0] == 0
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [

@@ -36,7 +36,7 @@ from neod.account.login import log_in, renew_bearer, span
 from neod.account.rejection import Answer
 from neod.account.session import Board, Failure, Held, Standing
 from neod.account.store import Kept, Store, login_of, unusable
-from neod.account.wishes import Asked, NotUnblocked, OtpWanted, Rejecting
+from neod.account.wishes import Adopting, Asked, NotUnblocked, OtpWanted, Rejecting
 from neod.clock import Clock, clock_time, wait_until
 from neod.config import Account
 from neod.kotak.client import Send
@@ -46,12 +46,13 @@ from neod.secrets import Secret, SecretUnavailable
 
 LOGIN_TIME = 60.0  # seconds for a login, whatever the number of its requests
 OTP_TIME = 300.0  # seconds that a person has to type an OTP
+ADOPTED_SOON = 3.0  # seconds in which a change of the configuration should be taken up
 SECRETS_SOON = 2.0  # seconds that a kept session waits for the secrets that it was got with
 READY_BY_LATE = 300.0  # seconds after it that it is still told that there was no session
 ALIVE_FOR = 10.0  # seconds that the broker's word on whether a session is alive is good for
 BUG_PAUSE = 5.0  # seconds after a bug, so that it does not spin
 SAID_AGAIN = 300.0  # seconds after which one more reject that leads to nothing is written down
-Connect = Callable[[], AbstractAsyncContextManager[Send]]
+Connect = Callable[[Account], AbstractAsyncContextManager[Send]]
 
 
 class Keeper:
@@ -73,7 +74,7 @@ class Keeper:
         self.account = account
         self.board = board
         self.ledger = ledger
-        self._store = store
+        self.store = store
         self._clock = clock
         self._connect = connect
         self._environ = environ
@@ -107,6 +108,8 @@ class Keeper:
         self._doing = "login"
         self._was_paused = ledger.history.paused
         self._contended_told = 0.0  # until when a contention was told of
+        self._adopting: Adopting | None = None
+        self._outdated = False  # the session was got with credentials that are others by now
         self._blocked_told = False  # though it is tried again and again, as a secret is
 
     async def run(self) -> None:
@@ -136,6 +139,8 @@ class Keeper:
 
     async def _turn(self) -> None:
         """See what is to be done, and do it, or wait until that may have changed."""
+        if self._adopting:
+            await self._adopt(self._adopting)
         if self._rejecting:
             await self._look_into(self._rejecting)
         if self._asked and policy.barred(self._clock.wall(), self.ledger.history, self._secrets):
@@ -148,7 +153,7 @@ class Keeper:
             return
         self._tell(decision.why, failed=True)  # who asked for a login does not get one
         self._defer(decision.why)
-        if self._rejecting is None:  # else it came just now
+        if self._rejecting is None and self._adopting is None:  # else it came just now
             await wait_until(self._next_look(decision), self._clock, self._news)
             self._news = trio.Event()
 
@@ -163,6 +168,22 @@ class Keeper:
         self._news.set()
 
     # What people and bots may wish
+
+    async def adopt(self, account: Account) -> str:
+        """Go on with this configuration and with the secrets as they are now; returns what follows.
+
+        The session is served all the while; if the credentials are others, a login follows.
+        """
+        wanted = self._adopting = Adopting(trio.Event(), account)
+        self._news.set()
+        with trio.move_on_after(ADOPTED_SOON):
+            await wanted.taken_up.wait()
+            return wanted.detail
+        return "taken up when the login that is under way has ended"
+
+    async def forget(self) -> None:
+        """Leave nothing of the session on the disk. Not to be called while this runs."""
+        await self._drop()
 
     async def renew(self, word: Word) -> Asked:
         """Log in on a person's word; returns when that has ended, or waits for an OTP.
@@ -379,7 +400,7 @@ class Keeper:
             return self._said_alive if request else None
         self._asked_at, self._said_alive = self._clock.boot(), None
         with suppress(LoginFailed, OSError):
-            async with self._connect() as send:
+            async with self._connect(self.account) as send:
                 self._said_alive = says_alive(await send(request))
         return self._said_alive
 
@@ -394,6 +415,7 @@ class Keeper:
             life,
             rejected=rejected is not None and rejected.generation == generation,
             bearer_rejected=self._bearer_rejected == generation,
+            outdated=self._outdated,
         )
 
     def _decide(self) -> policy.Decision:
@@ -502,7 +524,7 @@ class Keeper:
                         )
                     return
                 self._changes = 0
-                async with self._connect() as send:
+                async with self._connect(self.account) as send:
                     talk = self._dialogue(usable, send, decision.why)
                     try:
                         if decision.do == "bearer":
@@ -598,6 +620,7 @@ class Keeper:
         self._bearer_from_reject = bearer and self._bearer_rejected > 0
         self._bearer_rejected = 0
         self._failing = self._blocked_told = False
+        self._outdated = self._outdated and bearer
         self.outcomes[self._doing, "accepted"] += 1
         self.lateness = None if self._due is None else self.overdue
         self._due = None
@@ -643,6 +666,31 @@ class Keeper:
         self.board.tell("login_failed", "; ".join(filter(None, (detail, action))))
         self._tell(f"{self.account.name}: {detail}", failed=True)
         self._defer(f"the renewal failed: {detail}")
+
+    async def _adopt(self, wanted: Adopting) -> None:
+        self._adopting = None
+        before, self.account = self.account, wanted.account
+        known, self._secrets = self._secrets, ""
+        await self._see_secrets()
+        same = before == self.account
+        if not self._secrets:
+            wanted.detail = "unchanged" if same else "changed"
+            wanted.detail += "; its secrets cannot be had now"
+            self._secrets = known if same else ""
+        elif same and self._secrets == known:
+            wanted.detail = "unchanged"
+        else:
+            others = self._secrets != self._got_with or self._moved(before)
+            self._outdated = others and self.board.valid() is not None
+            wanted.detail = "changed" + ("; logs in with what is new" if self._outdated else "")
+            self._trouble = None  # it may have been of what is no more
+        self.board.margin = self.account.rules.margin
+        self._ready_by = ready_by_next(self.account.rules.hours, self._clock.wall())
+        wanted.taken_up.set()
+
+    def _moved(self, before: Account) -> bool:
+        """True if the session may be tied to an address that is no longer the one to use."""
+        return before.source_address != self.account.source_address
 
     async def _give_up_pending(self) -> None:
         """Write of an attempt that nothing will be heard of any more that it was unanswered."""
@@ -706,7 +754,7 @@ class Keeper:
     async def _keep(self, held: Held) -> None:
         kept = Kept(held=held, secrets=self._got_with, login=login_of(self.account))
         try:
-            await self._store.save(kept)
+            await self.store.save(kept)
         except OSError as error:
             why = f"the session will not outlive a restart: {error.strerror}"
             log.warning("store", account=self.account.name, why=why)
@@ -714,6 +762,6 @@ class Keeper:
 
     async def _drop(self) -> None:
         try:
-            await self._store.drop()
+            await self.store.drop()
         except OSError as error:
             log.warning("store", account=self.account.name, why=error.strerror)

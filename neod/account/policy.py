@@ -62,6 +62,7 @@ class Life(msgspec.Struct, frozen=True):
     stuck: bool = False  # a renewal brought the same end
     bearer_stuck: bool = False  # the same of the bearer
     bearer_rejected: bool = False  # a bot's reject of it stands
+    outdated: bool = False  # it was got with credentials that are others by now
 
     @property
     def token_lives(self) -> float:
@@ -161,6 +162,8 @@ def _wanted(
             return Decision("login", "renewing", f"the session ends at {clock_time(life.end)}")
     if life.rejected:
         return _on_a_rejects_word(now, history, alive=True)
+    if life.outdated:
+        return Decision("login", "renewing", "the credentials have changed", spare=True)
     renewal = Decision("wait", "ok", f"renews at {clock_time(due)}, {reason}", due)
     renewal = _within_hours(renewal, rules.hours)
     if bearer_due is not None and (renewal.at is None or bearer_due < renewal.at):

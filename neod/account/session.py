@@ -130,9 +130,9 @@ class Board:
         self.clock = clock
         self.news = news or News()
         self.events = Events(self.news)
-        self._margin = margin
+        self.margin = margin
         self.changed = trio.Event()
-        self.closed = False
+        self.closed = ""  # why nothing more will come
         self.standing = Standing(
             state="starting", since=clock.wall(), why="there is no session yet"
         )
@@ -224,7 +224,7 @@ class Board:
         if self.valid() is None:
             self._tell_once("expired", f"generation {held.session.generation} has lapsed")
             return None
-        left, near = held.left(self.clock), min(self._margin, held.lives / 4)
+        left, near = held.left(self.clock), min(self.margin, held.lives / 4)
         if left > near:
             return self.clock.wall() + left - near
         self._tell_once("expiring", f"generation {held.session.generation} ends at {ends}")
@@ -247,9 +247,9 @@ class Board:
             self.standing = standing
             self._announce()
 
-    def close(self) -> None:
+    def close(self, why: str = "neod is stopping") -> None:
         """Tell all who wait that nothing more will come."""
-        self.closed = True
+        self.closed = why
         self._announce()
         self.news.announce()
 

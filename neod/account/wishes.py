@@ -8,6 +8,7 @@ import trio
 
 from neod.account.history import Word
 from neod.account.rejection import Answer
+from neod.config import Account
 from neod.kotak.replies import Evidence
 from neod.secrets import Secret
 
@@ -30,6 +31,14 @@ class OtpWanted(msgspec.Struct):
 
     given: trio.Event
     code: Secret | None = None
+
+
+class Adopting(msgspec.Struct):
+    """Another configuration of the account: `taken_up` is set when it is the one that counts."""
+
+    taken_up: trio.Event
+    account: Account
+    detail: str = ""
 
 
 class Rejecting(msgspec.Struct):

@@ -76,13 +76,14 @@ class Api:
         news: News | None = None,
         clients: Collection[Client] = (),
         clock: Clock = SYSTEM,
-        max_watchers: int = config.Server().max_watchers,
+        reload: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         self._accounts = accounts
         self._since = since
         self._clients = clients
         self._clock = clock
-        self.watchers = Watchers(news or News(), max_watchers)
+        self.reload = reload  # raises ConfigError, OSError
+        self.watchers = Watchers(news or News(), config.Server().max_watchers)
         self.answered: Counter[tuple[str, int]] = Counter()  # requests by route and status
 
     async def respond(
@@ -129,15 +130,12 @@ class Api:
 
     async def watch(self, request: Request, sent: Sent) -> Stream:
         after, client = _whole(request, "after"), sent.client
-        only = self._account(request) if "account" in request.query or not self._accounts else None
+        named = "account" in request.query or not self._accounts
+        only = self._account(request).account.name if named else None
         self.watchers.admit()
 
-        def boards() -> dict[str, Board]:
-            return {
-                name: keeper.board
-                for name, keeper in self._accounts.items()
-                if only in (None, keeper)
-            }
+        def boards() -> list[Board]:
+            return [keeper.board for name, keeper in self._accounts.items() if only in (None, name)]
 
         async def write(send: Send) -> None:
             await self.watchers.watch(boards, after, send, client)
@@ -247,6 +245,18 @@ class Api:
         detail = await keeper.resume(sent.word("resume"))
         return _json({"account": keeper.account.name, "detail": detail})
 
+    async def take_up(self, _request: Request, _sent: Sent) -> Response:
+        if self.reload is None:
+            raise Problem("not_found", "there is no configuration here to read anew")
+        try:
+            return _json({"detail": await self.reload()})
+        except config.ConfigError as error:
+            why = f"nothing is changed: {error}"
+            raise Problem("bad_request", why, action="neod check") from None
+        except OSError as error:
+            why = f"nothing is changed: {error.filename}: {error.strerror}"
+            raise Problem("bad_request", why) from None
+
     async def logins(self, request: Request, _sent: Sent) -> Response:
         keeper = self._account(request)
         limit = _whole(request, "limit")
@@ -325,6 +335,7 @@ ROUTES: dict[str, dict[str, Route]] = {
     "/v1/pause": {"POST": Api.pause},
     "/v1/resume": {"POST": Api.resume},
     "/v1/unblock": {"POST": Api.unblock},
+    "/v1/reload": {"POST": Api.take_up},
     "/metrics": {"GET": Api.metrics},
     "/livez": {"GET": Api.livez},
     "/readyz": {"GET": Api.readyz},
@@ -374,14 +385,14 @@ def check(board: Board, wanted: Wanted) -> Held:
         if left >= wanted.min_valid and not too_old:
             return valid
         if board.closed:
-            raise Problem("shutting_down", "neod is stopping")
+            raise Problem("shutting_down", board.closed)
         if left < wanted.min_valid:
             detail = f"the session is valid for {math.floor(left)} s yet; {standing.why}"
             raise Problem("min_valid_unreachable", detail, retry_after=wait)
         detail = f"generation {generation} is the newest; {standing.why}"
         raise Problem("not_ready", detail, retry_after=wait)
     if board.closed:
-        raise Problem("shutting_down", "neod is stopping")
+        raise Problem("shutting_down", board.closed)
     raise _none_valid(board, wait)
 
 

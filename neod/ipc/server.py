@@ -60,14 +60,14 @@ class Silent(OrderedDict[int, Connection]):
 
     def __init__(self, patience: float) -> None:
         super().__init__()
-        self._patience = patience  # seconds
+        self.patience = patience  # seconds
 
     def first(self) -> Connection:
         return next(iter(self.values()))
 
     def end(self) -> float:
         """When the patience with the first is over."""
-        return self.first().since + self._patience if self else float("inf")
+        return self.first().since + self.patience if self else float("inf")
 
 
 class Server:
@@ -93,17 +93,23 @@ class Server:
         self._glance = glance
         self._admit = admit
         self._clients = set() if clients is None else clients
-        self._limits = limits or config.Server()
+        self.limits = limits or config.Server()
         self._clock = clock
         self._connections: dict[int, Connection] = {}  # by descriptor
-        self._fresh = Silent(self._limits.head_timeout)  # of those who never said anything …
-        self._kept = Silent(self._limits.idle_timeout)  # … and who had an answer
+        self._fresh = Silent(self.limits.head_timeout)  # of those who never said anything …
+        self._kept = Silent(self.limits.idle_timeout)  # … and who had an answer
         self._farewells = 0
         self._spare = Spare()
         self._short = False  # of descriptors
         self._resume = float("inf")  # trio's time, when accepting goes on
         self._poller = select.epoll()
         self._draining = False
+
+    def adopt(self, limits: config.Server) -> None:
+        """Have these limits from now on; a conversation goes on with those it began with."""
+        self.limits = limits
+        self._fresh.patience = limits.head_timeout
+        self._kept.patience = limits.idle_timeout
 
     async def serve(
         self,
@@ -170,7 +176,7 @@ class Server:
         return BATCH
 
     def _let_in(self, connection: Connection) -> None:
-        most = self._limits.max_connections
+        most = self.limits.max_connections
         if len(self._connections) >= most:
             self._turn_away(connection, _too_many(f"{most} are open already"))
         elif problem := self._admit(connection.client.peer):
@@ -334,7 +340,7 @@ class Server:
         return Conversation(
             trio.SocketStream(trio.socket.from_stdlib_socket(connection.socket)),
             self._respond,
-            self._limits,
+            self.limits,
             client=connection.client,
             received=received,
         )

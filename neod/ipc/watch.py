@@ -5,7 +5,7 @@ happening that it was told of; what a slow one missed is told in one go, as it s
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -15,7 +15,7 @@ from neod.ipc.clients import Client
 from neod.ipc.http1 import Problem
 
 Send = Callable[[bytes], Awaitable[None]]
-Boards = Callable[[], Mapping[str, Board]]  # those that are watched, as they are now
+Boards = Callable[[], Sequence[Board]]  # those that are watched, as they are now
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -36,14 +36,14 @@ class Watchers:
     def __init__(self, news: News, most: int) -> None:
         self.of: Counter[str] = Counter()  # how many watch an account
         self.news = news
-        self._most = most
+        self.most = most
         self._count = 0
         self._made: dict[str, Made] = {}
 
     def admit(self) -> None:
         """Raises Problem if one more would be too many."""
-        if self._count >= self._most:
-            raise Problem("too_many_connections", f"{self._most} watch already")
+        if self._count >= self.most:
+            raise Problem("too_many_connections", f"{self.most} watch already")
 
     async def watch(
         self, boards: Boards, after: int | None, send: Send, client: Client | None = None
@@ -60,11 +60,11 @@ class Watchers:
                     await changed.wait()
         finally:
             self._count -= 1
-            self.of.subtract(one.told.keys())
+            one.leave()
 
     def since(self, board: Board, number: int) -> bytes:
         """What has happened since, made once for all who wait at the same place."""
-        of = board.events.count, board.standing.state, board.valid()
+        of = board, board.events.count, board.standing.state, board.valid()
         made = self._made.get(board.account)
         if made is None or made.of != of:
             made = self._made[board.account] = Made(of, {})
@@ -79,7 +79,7 @@ class Watcher:
     def __init__(
         self, all_of_them: Watchers, boards: Boards, after: int | None, client: Client | None
     ) -> None:
-        self.told: dict[str, int] = {}  # the number of the last happening, by account
+        self.told: dict[Board, int] = {}  # the number of the last happening of each
         self.ended = False
         self._all = all_of_them
         self._boards = boards
@@ -92,23 +92,28 @@ class Watcher:
     def lines(self) -> bytes:
         """What it has not been told yet; it counts as told then."""
         watched, beats = self._boards(), self._all.news.beats
-        for gone in self.told.keys() - watched.keys():
-            del self.told[gone]
-            self._all.of[gone] -= 1
-        lines = [self._of(board) for board in watched.values()]
+        gone = [board for board in self.told if board not in watched]
+        lines = [self._of(board) for board in (*gone, *watched)]
+        for board in gone:
+            del self.told[board]
+            self._all.of[board.account] -= 1
         if beats != self._beats:
             self._beats = beats
-            lines += [_line(board, "heartbeat", _now(board), "") for board in watched.values()]
-        if not watched or any(board.closed for board in watched.values()):
+            lines += [_line(board, "heartbeat", _now(board), "") for board in watched]
+        if not watched or any(board.closed for board in watched):
             self.ended = True
-            lines += [_line(board, "bye", _now(board), "neod stops") for board in watched.values()]
+            lines += [_line(board, "bye", _now(board), board.closed) for board in watched or gone]
         return b"".join(lines)
 
+    def leave(self) -> None:
+        """It watches nobody any more."""
+        self._all.of.subtract(board.account for board in self.told)
+
     def _of(self, board: Board) -> bytes:
-        number = self.told.get(board.account)
+        number = self.told.get(board)
         if number == board.events.count:
             return b""
-        self.told[board.account] = board.events.count
+        self.told[board] = board.events.count
         if self._client is not None:
             self._client.handed(board.valid())
         if number is None:
@@ -120,7 +125,7 @@ class Watcher:
 class Made(msgspec.Struct):
     """Lines that were made already, by the number that they begin after, and of what."""
 
-    of: tuple[int, str, Held | None]
+    of: tuple[Board, int, str, Held | None]
     lines: dict[int, bytes]
 
     def __repr__(self) -> str:

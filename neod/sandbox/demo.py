@@ -60,7 +60,7 @@ async def _main(
                 nursery.start_soon(_tell, keeper.board)
 
     await daemon.main(
-        settings,
+        lambda: settings,
         environ,
         socket,
         folder / "state",

@@ -36,7 +36,7 @@ from neod.account.history import TEN_MINUTES
 from neod.account.keeper import Connect
 from neod.account.policy import State
 from neod.clock import INDIA, Clock
-from neod.config import Flow
+from neod.config import Account, Flow
 from neod.kotak.client import EXCHANGE_TIME, Send, connected
 from neod.kotak.replies import read_evidence
 from neod.sandbox.broker import ORDERS, Broker, Credentials, Settings
@@ -222,7 +222,7 @@ class Kotak(KotakInMemory):
     def connect(self) -> Connect:
         return self._talk
 
-    def _talk(self) -> AbstractAsyncContextManager[Send]:
+    def _talk(self, _account: Account) -> AbstractAsyncContextManager[Send]:
         return self._talking()
 
     @asynccontextmanager

@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from functools import partial
 
 import httpx
 import trio
@@ -97,7 +96,7 @@ class KotakInMemory(httpx.AsyncBaseTransport):
 
     @property
     def connect(self) -> Connect:
-        return partial(connected, transport=self)
+        return lambda _account: connected(transport=self)
 
     @property
     def logins(self) -> list[Seen]:

@@ -8,9 +8,12 @@ from typing import TypedDict
 import trio
 
 from neod import config
+from neod.account.events import News
 from neod.account.history import Word
 from neod.account.keeper import Keeper
 from neod.account.session import Board
+from neod.account.store import Kept
+from neod.accounts import Accounts
 from neod.clock import TICK, Clock, tick
 from neod.sandbox.broker import Broker, Credentials, Settings
 from tests.fakes.clock import START, VirtualClock
@@ -80,12 +83,16 @@ class World:
         self.ledger.full = full
         self.store = MemoryStore(self.store.kept)
         self.board = self.board_of(self.account.name, self.clock)
-        self.keeper = Keeper(
-            self.account,
+        self.keeper = self.keeper_of(self.account, kept=self.store.load())
+
+    def keeper_of(self, account: config.Account, *, kept: Kept | None = None) -> Keeper:
+        """A keeper over this world's ledger and store, of its board."""
+        return Keeper(
+            account,
             self.board,
             self.ledger,
             self.store,
-            kept=self.store.load(),
+            kept=kept,
             clock=self.clock,
             connect=self.kotak.connect,
             environ=self.environ,
@@ -112,6 +119,30 @@ class World:
     @property
     def state(self) -> str:
         return self.board.standing.state
+
+
+def accounts_of(worlds: Mapping[str, World], news: News | None = None) -> Accounts:
+    """The accounts of a daemon, each in a world; ones that come later get worlds of the same kind.
+
+    A world's keeper and board are those that its account has had last.
+    """
+    time = next((world.time for world in worlds.values()), None)
+    known = dict(worlds)
+
+    async def make(account: config.Account) -> Keeper:
+        await trio.lowlevel.checkpoint()
+        world = known[account.name] = World(name=account.name, time=time)
+        world.board = Board(account.name, world.clock, news)
+        world.keeper = world.keeper_of(account)
+        return world.keeper
+
+    def remake(account: config.Account, _instead_of: Keeper) -> Keeper:
+        world = known[account.name]
+        world.board = Board(account.name, world.clock, news)
+        world.keeper = world.keeper_of(account)
+        return world.keeper
+
+    return Accounts({name: world.keeper for name, world in worlds.items()}, make, remake)
 
 
 class TotpTable(TypedDict, total=False):

@@ -467,7 +467,7 @@ def the_structs() -> dict[str, object]:
         MemoryLedger(),
         MemoryStore(),
         clock=SYSTEM,
-        connect=connected,
+        connect=lambda _account: connected(),
         environ={"PASSWORD": WHO.password},
         draw=lambda: 0.5,
     )
