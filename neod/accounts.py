@@ -4,7 +4,7 @@ Knows what a change of the configuration means for an account that is being kept
 how one is kept.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Never, Protocol
 
 import trio
@@ -30,11 +30,18 @@ class Accounts(Mapping[str, Keeper]):
 
     _nursery: trio.Nursery
 
-    def __init__(self, keepers: Mapping[str, Keeper], make: Make, remake: Remake) -> None:
-        """With the keepers that there are at the start."""
-        self._kept = {name: _Kept(keeper) for name, keeper in keepers.items()}
+    def __init__(
+        self,
+        keepers: Mapping[str, Keeper],
+        make: Make,
+        remake: Remake,
+        beside: Callable[[Keeper], Awaitable[None]] | None = None,
+    ) -> None:
+        """With the keepers that there are at the start; `beside` runs as long as one does."""
+        self._kept = {name: _Kept(keeper, beside) for name, keeper in keepers.items()}
         self._make = make
         self._remake = remake
+        self._beside = beside
 
     def __getitem__(self, name: str) -> Keeper:
         return self._kept[name].keeper
@@ -63,7 +70,7 @@ class Accounts(Mapping[str, Keeper]):
         new = {name: await self._make(wanted[name]) for name in wanted if name not in self}
         told = dict.fromkeys(new, "new")
         for name, keeper in new.items():
-            kept = self._kept[name] = _Kept(keeper)
+            kept = self._kept[name] = _Kept(keeper, self._beside)
             self._nursery.start_soon(kept.run)
             keeper.board.news.announce()  # to those who watch all that there are
         async with trio.open_nursery() as nursery:
@@ -81,7 +88,7 @@ class Accounts(Mapping[str, Keeper]):
             told[name] = await kept.keeper.adopt(account)
         else:
             told[name] = "another login by now, so its session is gone"
-            after = self._kept[name] = _Kept(self._remake(account, kept.keeper))
+            after = self._kept[name] = _Kept(self._remake(account, kept.keeper), self._beside)
             await kept.end(f"{name} is {told[name]}")
             self._nursery.start_soon(after.run)
 
@@ -89,8 +96,9 @@ class Accounts(Mapping[str, Keeper]):
 class _Kept:
     """A keeper that runs, and can be ended."""
 
-    def __init__(self, keeper: Keeper) -> None:
+    def __init__(self, keeper: Keeper, beside: Callable[[Keeper], Awaitable[None]] | None) -> None:
         self.keeper = keeper
+        self._beside = beside
         self._running = trio.CancelScope()
         self._ended = trio.Event()
         self._ended.set()
@@ -99,7 +107,10 @@ class _Kept:
         self._ended = trio.Event()
         try:
             with self._running:
-                await self.keeper.run()
+                async with trio.open_nursery() as nursery:
+                    if self._beside is not None:
+                        nursery.start_soon(self._beside, self.keeper)
+                    await self.keeper.run()
         finally:
             self._ended.set()
 

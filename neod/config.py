@@ -45,6 +45,16 @@ _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|min|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
+class Hooks(msgspec.Struct, frozen=True):
+    """[account.NAME.hooks]: programs with their arguments, empty where there is none."""
+
+    on_rotate: tuple[str, ...] = ()
+    on_event: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return "Hooks(***)"  # an argument may be a secret of theirs
+
+
 class Account(msgspec.Struct, frozen=True, kw_only=True):
     """[account.NAME]"""
 
@@ -63,6 +73,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     source_address: str | None = None
     proxy: Secret | None = None  # its URL may hold a password
     rules: Rules = Rules()
+    hooks: Hooks = Hooks()
 
     @property
     def secrets(self) -> tuple[Source, ...]:
@@ -258,13 +269,6 @@ class _Table:
             value = {}
         return _Table(self.key(name), value, self.mistakes)
 
-    def later(self, names: Mapping[str, str]) -> None:
-        """Keys that are known, and that this version does nothing for."""
-        for name, what in names.items():
-            self.known.append(name)
-            if name in self.raw:
-                self.wrong(name, f"{what} is not part of this version of neod")
-
     def no_more(self, elsewhere: Mapping[str, str]) -> None:
         """Whatever has not been taken by now is a mistake."""
         for name in self.raw:
@@ -296,7 +300,6 @@ def _account(name: str, table: _Table, folder: Path) -> Account | None:
     second_factor: Factor = table.take("second_factor", _factor, usual)
     for wrong, why in _missing(flow, table.raw, second_factor):
         table.wrong(wrong, why)
-    table.later({"hooks": "running hooks"})
     endpoints = _endpoints(table.table("endpoints"), environment)
     key, secret = found["consumer_key"], found["consumer_secret"]
     account = Account(
@@ -315,10 +318,29 @@ def _account(name: str, table: _Table, folder: Path) -> Account | None:
         source_address=table.take("source_address", _address, None),
         proxy=table.take("proxy", _proxy, None, hidden=True),
         rules=_rules(table.table("renewal"), sandbox=endpoints.on_loopback()),
+        hooks=_hooks(table.table("hooks")),
     )
     renewal = (*Rules.__struct_fields__, "holidays", "lead", "ready_by")
     table.no_more(dict.fromkeys(renewal, f"[{table.key('renewal')}]"))
     return account if table.sound else None
+
+
+def _hooks(table: _Table) -> Hooks:
+    hooks = Hooks(
+        on_rotate=table.take("on_rotate", _program, (), hidden=True),
+        on_event=table.take("on_event", _program, (), hidden=True),
+    )
+    table.no_more({})
+    return hooks
+
+
+def _program(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
+        raise _Wrong('expected a program as an array of strings, such as ["/usr/bin/logger", "-t"]')
+    if not value[0] or any("\0" in word for word in value):
+        raise _Wrong("expected the program's path first, and no NUL in it")
+    program: str = os.path.expanduser(value[0])  # noqa: PTH111 - it never raises
+    return program, *value[1:]
 
 
 def _missing(

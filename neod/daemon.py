@@ -12,7 +12,7 @@ from pathlib import Path
 
 import trio
 
-from neod import __version__, log
+from neod import __version__, hooks, log
 from neod.account.events import News
 from neod.account.history import Word
 from neod.account.keeper import Keeper
@@ -78,6 +78,7 @@ async def main(
             keepers,
             make=partial(trio.to_thread.run_sync, make),
             remake=make,
+            beside=partial(hooks.run, environ=environ, socket=os.fspath(claim.path)),
         )
         api = Api(accounts, SYSTEM.wall(), news=news, clients=clients)
         server = Server(

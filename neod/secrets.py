@@ -5,27 +5,21 @@ knows nothing of what a secret is for.
 """
 
 import os
-import re
 import shlex
-import signal
 import stat
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from subprocess import DEVNULL, PIPE
 from typing import Literal, NoReturn
 
 import msgspec
 import trio
 
-from neod import keyring_child
+from neod import child, keyring_child
 
 SIZE_MAX = 64 * 1024  # bytes; nothing that is called a secret is longer
 LIMIT = 30.0  # seconds in which a program, or the keyring, has to answer
-SAID_MAX = 300  # characters of its last words
 TOO_LONG = f"longer than {SIZE_MAX} bytes"
-_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # of a terminal
 
 
 class Secret:
@@ -91,9 +85,9 @@ async def read(source: Source, environ: Mapping[str, str], *, hide: Collection[s
         return source.text
     match source.place:
         case "command":
-            return await _from_command(source, _for_a_child(environ, hide))
+            return await _from_command(source, child.environment(environ, hide))
         case "keyring":
-            return await _from_keyring(source, _for_a_child(environ, hide))
+            return await _from_keyring(source, child.environment(environ, hide))
         case "env":
             return _from_variable(source, environ)
         case "credential":
@@ -215,77 +209,20 @@ async def _from_keyring(source: Source, environ: Mapping[str, str]) -> Secret:
 class _Ended(msgspec.Struct, frozen=True):
     """What became of a program that was asked for a secret."""
 
-    status: int | None  # below zero: which signal ended it; None: it was killed at the limit
+    status: int | None  # as of child.Ended
     found: Secret | str  # on its stdout, as _usable says
-    said: str  # the end of its stderr, for a person
+    said: str
 
 
 async def _run(source: Source, argv: Sequence[str], environ: Mapping[str, str]) -> _Ended:
-    """Run a program, without a terminal and not for ever. Raises SecretUnavailable.
-
-    It has answered when it has ended and nobody holds its stdout any more, as in a shell's $(…).
-    """
+    """Run a program that prints the secret. Raises SecretUnavailable."""
     try:
-        # Not run_process: that would keep in memory all that is printed, and would reap the
-        # program at once, after which its process group cannot be killed without a race.
-        process = await trio.lowlevel.open_process(
-            argv, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, start_new_session=True, env=environ
-        )
+        ended = await child.run(argv, environ, limit=LIMIT, size=SIZE_MAX)
     except OSError as error:
         why = f"it cannot be started: {error.strerror}"
         action = f"give the path of a program; neod's PATH is {environ.get('PATH', os.defpath)}"
         raise SecretUnavailable(source, why, action) from None
-    out, err = bytearray(), bytearray()
-    status: int | None = None
-    with trio.move_on_after(LIMIT):
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_keep_first, process.stdout, out)
-                nursery.start_soon(_keep_last, process.stderr, err)
-            status = await process.wait()
-        finally:
-            if status is None:
-                with suppress(ProcessLookupError, PermissionError):  # it may be another user's
-                    os.killpg(process.pid, signal.SIGKILL)
-                with trio.move_on_after(1.0, shield=True):
-                    await process.wait()
-    return _Ended(status, _usable(out), _last_words(err))
-
-
-async def _keep_first(stream: trio.abc.ReceiveStream | None, kept: bytearray) -> None:
-    assert stream is not None  # noqa: S101 - a pipe was asked for
-    async with stream:
-        async for chunk in stream:
-            kept += chunk
-            if len(kept) > SIZE_MAX:
-                return  # and the program gets a SIGPIPE
-
-
-async def _keep_last(stream: trio.abc.ReceiveStream | None, kept: bytearray) -> None:
-    assert stream is not None  # noqa: S101 - as above
-    async with stream:
-        async for chunk in stream:
-            kept += chunk
-            del kept[: -8 * SAID_MAX]
-
-
-def _last_words(raw: bytearray) -> str:
-    """The last lines of a program's complaint, for a person: "gpg: decryption failed"."""
-    text = _ESCAPES.sub("", raw.decode(errors="replace"))
-    lines = (
-        "".join(char if char.isprintable() else " " for char in line).strip()
-        for line in text.splitlines()
-    )
-    said = " / ".join([line for line in lines if line][-3:])
-    return said if len(said) <= SAID_MAX else f"…{said[1 - SAID_MAX :]}"
-
-
-def _for_a_child(environ: Mapping[str, str], hide: Collection[str]) -> dict[str, str]:
-    return {
-        name: value
-        for name, value in environ.items()
-        if not name.startswith("NEOD_") and name not in hide
-    }
+    return _Ended(ended.status, _usable(ended.out), ended.said)
 
 
 class Exposed(msgspec.Struct, frozen=True):

@@ -70,8 +70,9 @@ class Desk:
         self.news = News()
         self.boards = {name: Board(name, self.clock, self.news) for name in names}
         self.clients: set[Client] = set()
+        self.keepers = {name: self._keeper(name) for name in names}
         self.api = Api(
-            {name: self._keeper(name) for name in names},
+            self.keepers,
             START,
             news=self.news,
             clients=self.clients,

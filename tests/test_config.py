@@ -488,9 +488,13 @@ def test_a_sandbox_has_no_budget_unless_one_is_given() -> None:
         (TOTP | {"second_factor": "otp"}, "second_factor", 'flow = "totp" takes "mpin" or "none"'),
         (TOTP | {"second_factor": "mpin"}, "mpin", 'missing; second_factor = "mpin" needs it'),
         (TOTP | {"mpin": "123456", "second_factor": "none"}, "mpin", "of no use with"),
-        # what only a later version can do
-        ({"hooks": {"on_event": ["x"]}}, "hooks", "running hooks is not part of this version"),
-        (TOTP | {"hooks": {}}, "hooks", "running hooks is not part of this version"),
+        # hooks
+        ({"hooks": {"on_event": "x"}}, "hooks.on_event", "expected a program as an array"),
+        ({"hooks": {"on_event": []}}, "hooks.on_event", "expected a program as an array"),
+        ({"hooks": {"on_event": [1]}}, "hooks.on_event", "expected a program as an array"),
+        ({"hooks": {"on_rotate": [""]}}, "hooks.on_rotate", "expected the program's path first"),
+        ({"hooks": {"on_event": ["a\0"]}}, "hooks.on_event", "no NUL in it"),
+        ({"hooks": {"on_evnt": ["x"]}}, "hooks.on_evnt", "on_event"),
         # the budget
         ({"renewal": {"logins_per_10min": 5}}, "renewal.logins_per_10min", "at most 4 unless"),
         ({"renewal": {"logins_per_day": 25}}, "renewal.logins_per_day", "found 25"),
@@ -862,7 +866,8 @@ MISPLACED: dict[str, dict[str, object]] = {
     "below another flow's keys": {"account": {"main": table(mpin=CANARY, totp_secret=CANARY)}},
     "below keys of no flow": {"account": {"main": table(**TOTP | {"password": CANARY})}},
     "below no second factor": {"account": {"main": table(mpin=CANARY, second_factor="none")}},
-    "below later keys": {"account": {"main": table(hooks={"on_event": [CANARY]})}},
+    "in a hook": {"account": {"main": table(hooks={"on_event": [CANARY, 1]})}},
+    "as a hook": {"account": {"main": table(hooks={"on_event": CANARY})}},
     "below renewal": {"account": {"main": table(renewal={"password": CANARY})}},
     "as renewal": {"account": {"main": table(renewal=CANARY)}},
     "in a proxy": {"account": {"main": table(proxy=f"socks5://user:{CANARY}@proxy")}},

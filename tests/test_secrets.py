@@ -22,8 +22,9 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from neod import secrets
+from neod.child import SAID_MAX
 from neod.log import FIELDS, _Lines
-from neod.secrets import LIMIT, SAID_MAX, SIZE_MAX, Secret, SecretUnavailable, Source, exposed
+from neod.secrets import LIMIT, SIZE_MAX, Secret, SecretUnavailable, Source, exposed
 from tests.fakes.keyring_backend import KeyringFolder
 
 CANARY = "c4nary-s3cret"

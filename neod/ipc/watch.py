@@ -99,10 +99,10 @@ class Watcher:
             self._all.of[board.account] -= 1
         if beats != self._beats:
             self._beats = beats
-            lines += [_line(board, "heartbeat", _now(board), "") for board in watched]
+            lines += [line(board, "heartbeat", _now(board), "") for board in watched]
         if not watched or any(board.closed for board in watched):
             self.ended = True
-            lines += [_line(board, "bye", _now(board), board.closed) for board in watched or gone]
+            lines += [line(board, "bye", _now(board), board.closed) for board in watched or gone]
         return b"".join(lines)
 
     def leave(self) -> None:
@@ -136,7 +136,7 @@ def _first(board: Board, after: int | None) -> bytes:
     """How the account stands: its session, unless that is the one that the watcher has."""
     valid, at = board.valid(), _now(board)
     if valid is None or valid.session.generation == after:
-        return _line(board, "state", at, board.standing.why)
+        return line(board, "state", at, board.standing.why)
     return _session(board, valid, at)
 
 
@@ -144,7 +144,7 @@ def _since(board: Board, number: int) -> bytes:
     lines = []
     for happening in board.events.since(number):
         if happening.event != "session":
-            lines.append(_line(board, happening.event, happening.at, happening.detail))
+            lines.append(line(board, happening.event, happening.at, happening.detail))
         elif valid := board.valid():  # else it has lapsed since, and who was slow need not know
             lines.append(_session(board, valid, happening.at))
     return b"".join(lines)
@@ -170,7 +170,7 @@ def _session(board: Board, held: Held, at: float) -> bytes:
     )
 
 
-def _line(board: Board, event: str, at: float, detail: str) -> bytes:
+def line(board: Board, event: str, at: float, detail: str) -> bytes:
     generation = board.held.session.generation if board.held else None
     return _encode(Line(event, board.account, at, board.standing.state, generation, detail))
 
