@@ -14,7 +14,7 @@ import trio
 from neoctl.wire import socket_path
 from neod import __version__, check, config, daemon, log, login, paths, setup
 from neod.clock import SYSTEM
-from neod.ipc.listener import AlreadyRunning, Unusable
+from neod.ipc.listener import AlreadyRunning, Unusable, adoptable
 from neod.sandbox import demo
 from neod.sandbox.broker import Broker, Settings
 from neod.sandbox.faults import Fault, Faults, UnknownFault, about, parse
@@ -26,6 +26,7 @@ from neod.sandbox.serve import (
     totp_settings_to_paste,
     url_of,
 )
+from neod.systemd import handed_over
 
 USAGE, ALREADY_RUNNING = 2, 23  # exit statuses
 LATER = ("install", "uninstall")
@@ -135,6 +136,7 @@ def _seconds(text: str) -> float:
 
 def _run(options: argparse.Namespace) -> None:
     path = options.config or paths.config_file(os.environ)
+    adopted = adoptable(handed_over(os.environ, os.getpid()))
     settings = config.load(path)
     trio.run(
         lambda: daemon.main(
@@ -143,6 +145,7 @@ def _run(options: argparse.Namespace) -> None:
             Path(socket_path(os.environ, os.getuid())),
             paths.state_folder(),
             shutdown=daemon.wait_for_stop,
+            adopted=adopted,
         )
     )
 

@@ -4,6 +4,7 @@ import math
 import os
 import random
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -22,7 +23,7 @@ from neod.config import Account, Config
 from neod.ipc.api import Api
 from neod.ipc.clients import Client
 from neod.ipc.descriptors import affordable
-from neod.ipc.listener import Claim, Lock, Unusable
+from neod.ipc.listener import PATIENCE, Adopted, Claim, Lock, Unusable, patiently
 from neod.ipc.reads import Reads
 from neod.ipc.server import Server, only
 from neod.kotak.client import connected
@@ -41,11 +42,13 @@ async def main(
     state: Path,
     *,
     shutdown: Shutdown,
+    adopted: socket.socket | None = None,
     store: Path | None = None,
     beside: Beside | None = None,
 ) -> None:
     """Run the daemon until `shutdown` returns.
 
+    It listens at `socket_path`, unless a socket of systemd's is to be adopted, which has its own.
     Sessions are kept in the folder `store`, which is the socket's if none is given. `beside`
     runs as long as the keepers do: the demo's screen. Raises AlreadyRunning and Unusable before
     anything is started.
@@ -57,10 +60,13 @@ async def main(
         # Blocking work, all of it before there is anybody who could wait.
         try:
             make_private(state)
-            stack.enter_context(Lock(state / "lock"))
-            claim = stack.enter_context(Claim(socket_path))
+            # Whom systemd starts, it has started in place of another, which may be about to stop.
+            patience = PATIENCE if adopted else 0.0
+            stack.enter_context(await patiently(partial(Lock, state / "lock"), patience))
+            claim = await patiently(partial(_claimed, adopted, socket_path), patience)
+            stack.enter_context(claim)
             keepers = {
-                name: keeper_of(account, state, store or socket_path.parent, environ, SYSTEM, news)
+                name: keeper_of(account, state, store or claim.path.parent, environ, SYSTEM, news)
                 for name, account in config.accounts.items()
             }
         except OSError as error:
@@ -94,6 +100,10 @@ async def main(
             stopping=partial(notify, environ, STOPPING=1),
         )
         log.event("stopped")
+
+
+def _claimed(adopted: socket.socket | None, path: Path) -> Claim | Adopted:
+    return Adopted(adopted) if adopted else Claim(path)
 
 
 async def serve(

@@ -1,10 +1,16 @@
-"""What systemd is told: sd_notify(3), nothing else. Does nothing where systemd is not."""
+"""What systemd is told and what it hands over: sd_notify(3), sd_listen_fds(3).
+
+Does nothing where systemd is not. Knows nothing of what is in what it sends or is given.
+"""
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 
 from neod import log
+
+FIRST = 3  # the descriptor from which on systemd passes others, by sd_listen_fds(3)
+LISTEN = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
 
 
 def notify(environ: Mapping[str, str], **fields: str | int) -> None:
@@ -21,3 +27,21 @@ def notify(environ: Mapping[str, str], **fields: str | int) -> None:
             sender.sendto(os.fsencode(message), address)
     except OSError as error:  # systemd will say itself that it heard nothing
         log.warning("notify", error=error.strerror)
+
+
+def handed_over(environ: MutableMapping[str, str], pid: int) -> list[int]:
+    """The descriptors that systemd passed to the process `pid`; no child inherits them.
+
+    The variables are taken out of the environment, or a child would think that they are for it.
+    """
+    told = {name: environ.pop(name, "") for name in LISTEN}
+    count = told["LISTEN_FDS"]
+    if told["LISTEN_PID"] != str(pid) or not (count.isascii() and count.isdigit()):
+        return []
+    passed = list(range(FIRST, FIRST + int(count)))
+    for descriptor in passed:
+        try:
+            os.set_inheritable(descriptor, False)
+        except OSError as error:
+            log.warning("handed_over", descriptor=descriptor, error=error.strerror)
+    return passed

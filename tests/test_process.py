@@ -42,6 +42,25 @@ def test_a_token_is_there_after_the_start_and_the_socket_is_gone_after_the_stop(
         assert secret not in log
 
 
+def test_a_socket_of_systemds_is_served_and_outlives_neod(home: Home, sandbox: Sandbox) -> None:
+    command = 'test -z "$LISTEN_FDS$LISTEN_PID" && echo sandbox-password'
+    home.configure(
+        sandbox.url,
+        text=CONFIG.replace('{ file = "password" }', f"{{ command = ['sh', '-c', '{command}'] }}"),
+    )
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(home.socket))
+        listening.listen()
+        home.environ["NEOD_SOCKET"] = str(home.folder / "another.sock")
+        with Neod(home, listening) as neod:
+            home.environ["NEOD_SOCKET"] = str(home.socket)
+            assert home.neoctl("token", "--wait", "10").returncode == 0
+            assert neod.stop()[0] == 0
+        with socket.socket(socket.AF_UNIX) as waits_for_the_next:
+            waits_for_the_next.connect(str(home.socket))
+        assert (home.folder / "main.session").exists()
+
+
 def test_sigterm_during_a_login_that_hangs_ends_the_process_soon(
     home: Home, silent_broker: str
 ) -> None:
