@@ -1,6 +1,7 @@
 """neod: the commands. Turns what went wrong into one message and an exit status."""
 
 import argparse
+import faulthandler
 import logging
 import math
 import os
@@ -54,14 +55,21 @@ def main(argv: list[str] | None = None) -> int:
             case later:
                 raise Unusable(f"`neod {later}` is not part of this version ({__version__})")
     except (config.ConfigError, Unusable) as error:
-        print(f"neod: {error}", file=sys.stderr)
+        _complain(error)
         return USAGE
     except AlreadyRunning as error:
-        print(f"neod: {error}", file=sys.stderr)
+        _complain(error)
         return ALREADY_RUNNING
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _complain(error: Exception) -> None:
+    text = f"neod: {error}"
+    if log.to_journal(os.environ):
+        text = "\n".join(log.with_priority(line, logging.ERROR) for line in text.splitlines())
+    print(text, file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -135,6 +143,8 @@ def _seconds(text: str) -> float:
 
 
 def _run(options: argparse.Namespace) -> None:
+    # The watchdog's SIGABRT then leaves the stack of a neod that stands still.
+    faulthandler.enable()
     path = options.config or paths.config_file(os.environ)
     adopted = adoptable(handed_over(os.environ, os.getpid()))
     settings = config.load(path)

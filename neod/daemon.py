@@ -18,7 +18,7 @@ from neod.account.keeper import Keeper
 from neod.account.ledger import FileLedger, open_ledger
 from neod.account.session import Board
 from neod.account.store import FileStore, boot_id
-from neod.clock import SYSTEM, Clock, tick
+from neod.clock import SYSTEM, TICK, Clock, tick
 from neod.config import Account, Config
 from neod.ipc.api import Api
 from neod.ipc.clients import Client
@@ -27,12 +27,18 @@ from neod.ipc.listener import PATIENCE, Adopted, Claim, Lock, Unusable, patientl
 from neod.ipc.reads import Reads
 from neod.ipc.server import Server, only
 from neod.kotak.client import connected
+from neod.lookout import Lookout
 from neod.paths import make_private
 from neod.process import give_large_blocks_back, harden
-from neod.systemd import notify
+from neod.status import Status
+from neod.systemd import notify, watchdog_time
 
 Shutdown = Callable[[], Awaitable[None]]
 Beside = Callable[[Mapping[str, Keeper]], Awaitable[None]]
+
+
+def _nothing() -> None:
+    pass
 
 
 async def main(
@@ -55,6 +61,7 @@ async def main(
     """
     harden(environ)
     give_large_blocks_back()
+    watched = watchdog_time(environ, os.getpid())
     news, clients = News(), set[Client]()
     with ExitStack() as stack:
         # Blocking work, all of it before there is anybody who could wait.
@@ -91,8 +98,12 @@ async def main(
                 clients=clients,
                 limits=affordable(config.server),
             ),
-            news=news,
+            lookout=Lookout(
+                keepers, news, partial(notify, environ, WATCHDOG=1) if watched else _nothing
+            ),
+            status=Status(lambda line: notify(environ, STATUS=line)),
             clock=SYSTEM,
+            every=min(TICK, watched / 2) if watched else TICK,
             grace=config.server.grace,
             shutdown=shutdown,
             beside=beside,
@@ -110,15 +121,19 @@ async def serve(
     keepers: Mapping[str, Keeper],
     server: Server,
     *,
-    news: News,
+    lookout: Lookout,
+    status: Status,
     clock: Clock,
     grace: float,
     shutdown: Shutdown,
+    every: float = TICK,
     beside: Beside | None = None,
-    ready: Callable[[], None] = lambda: None,
-    stopping: Callable[[], None] = lambda: None,
+    ready: Callable[[], None] = _nothing,
+    stopping: Callable[[], None] = _nothing,
 ) -> None:
     """Keep and serve until `shutdown` returns; then what is in flight gets `grace` seconds.
+
+    The lookout looks `every` so many seconds.
 
     Nurseries nest as the parts depend on each other: a connection may wait for a keeper, so
     keepers go last; nobody waits for the accepting, so it goes first.
@@ -126,13 +141,15 @@ async def serve(
     async with trio.open_nursery() as keeping:
         for keeper in keepers.values():
             keeping.start_soon(keeper.run)
-        keeping.start_soon(tick, clock, partial(_look, keepers, news))
+        keeping.start_soon(tick, clock, lookout.look, every)
         if beside is not None:
             keeping.start_soon(beside, keepers)
         async with trio.open_nursery() as connections:
             async with trio.open_nursery() as accepting:
                 await accepting.start(partial(server.serve, handler_nursery=connections))
                 ready()
+                for keeper in keepers.values():
+                    keeping.start_soon(status.follow, keeper.board)
                 await shutdown()
                 stopping()
                 accepting.cancel_scope.cancel(reason="shutdown")
@@ -140,12 +157,6 @@ async def serve(
                 keeper.board.close()
             connections.cancel_scope.relative_deadline = grace
         keeping.cancel_scope.cancel(reason="drained")
-
-
-def _look(keepers: Mapping[str, Keeper], news: News) -> None:
-    for keeper in keepers.values():
-        keeper.look()
-    news.beat()
 
 
 async def wait_for_stop(seconds: float = math.inf, *, hup_stops: bool = False) -> None:

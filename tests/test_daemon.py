@@ -10,13 +10,18 @@ from trio.testing import MockClock
 
 from neod import daemon
 from neod.account.events import News
+from neod.account.keeper import STUCK
+from neod.account.policy import Decision
+from neod.clock import TICK
 from neod.ipc.api import Api
 from neod.ipc.reads import Reads
 from neod.ipc.server import Server
+from neod.lookout import Lookout
+from neod.status import Status
 from tests.fakes.clock import VirtualClock
 from tests.fakes.kotak import Hang, Refuse
 from tests.fakes.streams import Door
-from tests.fakes.world import World
+from tests.fakes.world import SOMEBODY, World
 
 
 class Running:
@@ -29,6 +34,8 @@ class Running:
         self.door = Door()
         self.stop = trio.Event()
         self.said: list[str] = []
+        self.lines: list[str] = []  # of the status
+        self.well: list[float] = []  # when the watchdog was fed
         self.stopped_at = 0.0
 
     api: Api
@@ -39,7 +46,8 @@ class Running:
         await daemon.serve(
             keepers,
             Server(self.door.socket, api.respond, glance=Reads(api).take),
-            news=self.news,
+            lookout=Lookout(keepers, self.news, lambda: self.well.append(trio.current_time())),
+            status=Status(self.lines.append),
             clock=VirtualClock().clock,
             grace=self.grace,
             shutdown=self.stop.wait,
@@ -196,3 +204,73 @@ async def test_a_bug_in_a_keepers_loop_ends_the_daemon_for_systemd_to_restart(
     with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
         async with running(world):
             await trio.sleep(10)
+
+
+# The watchdog, and the line that systemd shows
+
+
+async def test_the_watchdog_is_fed_with_each_tick_whatever_the_broker_does(
+    autojump_clock: MockClock,
+) -> None:
+    world = World()
+    world.kotak.always = lambda _: Hang()
+
+    async with running(world) as daemon_:
+        began = trio.current_time()
+        await trio.sleep(3601)
+
+    assert daemon_.well == [began + TICK * number for number in range(1, 241)]
+
+
+async def test_a_keeper_that_does_not_come_back_starves_the_watchdog(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    well, ill = World(), World()
+
+    async def never(decision: Decision) -> None:
+        with trio.CancelScope(shield=True):
+            await released.wait()
+
+    released = trio.Event()
+    async with running(well, ill) as daemon_:
+        await trio.sleep(60)
+        ill.keeper._stand = never  # type: ignore[method-assign]
+        hung = trio.current_time()
+        await trio.sleep(2 * 3600)
+        released.set()
+
+    assert STUCK - TICK <= daemon_.well[-1] - hung <= STUCK + TICK
+    [said] = [record for record in caplog.records if record.message == "stuck"]
+    assert said.neod_fields["account"] == "second"  # type: ignore[attr-defined]
+
+
+async def test_waiting_for_an_otp_is_no_standing_still(autojump_clock: MockClock) -> None:
+    world = World(second_factor="otp")
+
+    async with running(world) as daemon_, trio.open_nursery() as nursery:
+        nursery.start_soon(world.keeper.renew, SOMEBODY)
+        began = trio.current_time()
+        await trio.sleep(400)
+        nursery.cancel_scope.cancel()
+
+    assert len(daemon_.well) == (trio.current_time() - began) // TICK
+
+
+async def test_the_line_says_how_the_account_stands_and_only_when_that_changes(
+    autojump_clock: MockClock,
+) -> None:
+    world = World()
+
+    async with running(world) as daemon_:
+        await trio.sleep(1800)
+
+    assert [line for line in daemon_.lines if "renews" in line] == daemon_.lines[-1:]
+    assert daemon_.lines[-1].startswith("main: view session until ")
+    assert len(daemon_.lines) <= 3
+
+
+async def test_a_closed_account_is_said_in_the_line(autojump_clock: MockClock) -> None:
+    async with running(World(password="wrong")) as daemon_:
+        await trio.sleep(60)
+
+    assert daemon_.lines[-1].startswith("main: refused")

@@ -10,7 +10,9 @@ from neod import daemon
 from neod.account.events import News
 from neod.ipc.api import Api
 from neod.ipc.server import Server
+from neod.lookout import Lookout
 from neod.sandbox.broker import Settings
+from neod.status import Status
 from tests.fakes.clock import VirtualClock
 from tests.fakes.kotak import Canned, Hang
 from tests.fakes.streams import Door
@@ -60,7 +62,8 @@ async def hours_of(*worlds: World) -> list[float]:
         await daemon.serve(
             keepers,
             Server(Door().socket, Api(keepers, 0).respond),
-            news=News(),
+            lookout=Lookout(keepers, News(), lambda: None),
+            status=Status(lambda _line: None),
             clock=VirtualClock().clock,
             grace=1,
             shutdown=trio.sleep_forever,
