@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     log_trouble = log.set_up(os.environ, logging.WARNING if quiet else logging.INFO)
     try:
         if log_trouble:
-            raise Unusable(log_trouble)
+            _complain_of_log(log_trouble)
         match options.command:
             case "run":
                 _run(options)
@@ -63,6 +63,13 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _complain_of_log(trouble: str) -> None:
+    """Raises Unusable, unless systemd would start it again at once for whoever connects."""
+    if "LISTEN_FDS" not in os.environ:
+        raise Unusable(trouble)
+    log.warning("log", why=trouble)
 
 
 def _complain(error: Exception) -> None:
@@ -147,7 +154,14 @@ def _run(options: argparse.Namespace) -> None:
     faulthandler.enable()
     path = options.config or paths.config_file(os.environ)
     adopted = adoptable(handed_over(os.environ, os.getpid()))
-    settings = config.load(path)
+    faulty: config.ConfigError | None = None
+    try:
+        settings = config.load(path)
+    except config.ConfigError as error:
+        if adopted is None:
+            raise
+        # systemd would start it again for whoever connects, at once and over and over.
+        settings, faulty = config.Config(accounts={}, server=config.Server()), error
     trio.run(
         lambda: daemon.main(
             settings,
@@ -156,6 +170,7 @@ def _run(options: argparse.Namespace) -> None:
             paths.state_folder(),
             shutdown=daemon.wait_for_stop,
             adopted=adopted,
+            faulty=faulty,
         )
     )
 

@@ -19,7 +19,7 @@ from neod.account.ledger import FileLedger, open_ledger
 from neod.account.session import Board
 from neod.account.store import FileStore, boot_id
 from neod.clock import SYSTEM, TICK, Clock, tick
-from neod.config import Account, Config
+from neod.config import Account, Config, ConfigError
 from neod.ipc.api import Api
 from neod.ipc.clients import Client
 from neod.ipc.descriptors import affordable
@@ -49,13 +49,15 @@ async def main(
     *,
     shutdown: Shutdown,
     adopted: socket.socket | None = None,
+    faulty: ConfigError | None = None,
     store: Path | None = None,
     beside: Beside | None = None,
 ) -> None:
     """Run the daemon until `shutdown` returns.
 
     It listens at `socket_path`, unless a socket of systemd's is to be adopted, which has its own.
-    Sessions are kept in the folder `store`, which is the socket's if none is given. `beside`
+    If the configuration is `faulty` there is no account, and who asks is told where the mistakes
+    are. Sessions are kept in the folder `store`, which is the socket's if none is given. `beside`
     runs as long as the keepers do: the demo's screen. Raises AlreadyRunning and Unusable before
     anything is started.
     """
@@ -72,14 +74,16 @@ async def main(
             stack.enter_context(await patiently(partial(Lock, state / "lock"), patience))
             claim = await patiently(partial(_claimed, adopted, socket_path), patience)
             stack.enter_context(claim)
-            keepers = {
-                name: keeper_of(account, state, store or claim.path.parent, environ, SYSTEM, news)
-                for name, account in config.accounts.items()
-            }
+            keepers = keepers_of(config, state, store or claim.path.parent, environ, SYSTEM, news)
         except OSError as error:
             raise Unusable(f"{error.filename or state}: {error.strerror}") from None
         log.event("start", version=__version__, pid=os.getpid(), socket=claim.path)
-        if not keepers:
+        status = Status(lambda line: notify(environ, STATUS=line))
+        if faulty:
+            for mistake in faulty.mistakes:
+                log.error("configuration", path=faulty.path, mistake=mistake)
+            status.put("configuration", f"cannot be used: {faulty.keys}; see: neod check")
+        elif not keepers:
             log.warning("no_account", why="the configuration has no [account.NAME]")
         api = Api(
             keepers,
@@ -87,6 +91,7 @@ async def main(
             news=news,
             clients=clients,
             max_watchers=config.server.max_watchers,
+            faulty=faulty,
         )
         await serve(
             keepers,
@@ -101,7 +106,7 @@ async def main(
             lookout=Lookout(
                 keepers, news, partial(notify, environ, WATCHDOG=1) if watched else _nothing
             ),
-            status=Status(lambda line: notify(environ, STATUS=line)),
+            status=status,
             clock=SYSTEM,
             every=min(TICK, watched / 2) if watched else TICK,
             grace=config.server.grace,
@@ -171,6 +176,21 @@ async def wait_for_stop(seconds: float = math.inf, *, hup_stops: bool = False) -
                 continue
             log.event("stopping", signal=signal.Signals(number).name)
             return
+
+
+def keepers_of(
+    config: Config,
+    state: Path,
+    folder: Path,
+    environ: Mapping[str, str],
+    clock: Clock,
+    news: News | None = None,
+) -> dict[str, Keeper]:
+    """The keepers of a configuration's accounts, none of them running yet. As `keeper_of`."""
+    return {
+        name: keeper_of(account, state, folder, environ, clock, news)
+        for name, account in config.accounts.items()
+    }
 
 
 def keeper_of(

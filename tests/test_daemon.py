@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import trio
@@ -13,6 +14,7 @@ from neod.account.events import News
 from neod.account.keeper import STUCK
 from neod.account.policy import Decision
 from neod.clock import TICK
+from neod.config import ConfigError
 from neod.ipc.api import Api
 from neod.ipc.reads import Reads
 from neod.ipc.server import Server
@@ -189,6 +191,29 @@ async def test_p8_nothing_configured_is_not_ready(autojump_clock: MockClock) -> 
         assert (await daemon_.get("/readyz"))[0] == 503
         assert (await daemon_.get("/v1/token"))[0] == 404
         assert (await daemon_.get("/livez"))[0] == 200
+
+
+async def test_p8_a_faulty_configuration_is_not_ready_and_is_said_in_every_answer(
+    autojump_clock: MockClock,
+) -> None:
+    async with running() as daemon_:
+        daemon_.api.faulty = ConfigError(
+            Path("/home/x/my config.toml"),
+            ["account.main.mpin: expected digits, not 'abc'", "grace: unknown key"],
+        )
+        for target in ("/readyz", "/v1/token", "/v1/session?account=main", "/v1/logins"):
+            status, body = await daemon_.get(target)
+            problem = json.loads(body)
+            assert (status, problem["code"]) == (503 if target == "/readyz" else 409, "blocked")
+            assert problem["detail"].endswith("cannot be used: account.main.mpin, grace")
+            assert problem["action"].startswith("neod check --config '/home/x/my config.toml'")
+        assert (await daemon_.get("/livez"))[0] == 200
+        status, body = await daemon_.get("/v1/status")
+        assert (status, json.loads(body)["accounts"]) == (200, {})
+        assert json.loads(body)["configuration"] == problem["detail"]
+
+        daemon_.api.faulty = None  # as a reload does
+        assert json.loads((await daemon_.get("/v1/token"))[1])["code"] == "unknown_account"
 
 
 async def test_a_bug_in_a_keepers_loop_ends_the_daemon_for_systemd_to_restart(

@@ -61,6 +61,32 @@ def test_a_socket_of_systemds_is_served_and_outlives_neod(home: Home, sandbox: S
         assert (home.folder / "main.session").exists()
 
 
+def test_a_faulty_configuration_is_told_to_who_asks_where_systemd_started_neod(
+    home: Home, sandbox: Sandbox
+) -> None:
+    text = CONFIG.replace("mobile", "moble").replace('{ file = "password" }', "4711")
+    home.configure(sandbox.url, text=text)
+    home.environ["NEOD_LOG"] = "loud"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(home.socket))
+        listening.listen()
+        with Neod(home, listening) as neod:
+            for words in (["token"], ["token", "--wait", "10"], ["renew"], ["logins"], ["watch"]):
+                answer = home.neoctl(*words)
+                assert answer.returncode == 5
+                assert "account.main.moble" in answer.stderr
+                assert "account.main.password" in answer.stderr
+                assert f"neod check --config {home.config}" in answer.stderr
+                assert "4711" not in answer.stderr
+            assert "account.main.moble" in home.neoctl("status").stdout
+            assert home.neoctl("clients").returncode == 0
+            code, _, log = neod.stop()
+    assert code == 0
+    assert "did you mean mobile" in log
+    assert "NEOD_LOG takes" in log
+    assert "Traceback" not in log
+
+
 def test_sigterm_during_a_login_that_hangs_ends_the_process_soon(
     home: Home, silent_broker: str
 ) -> None:

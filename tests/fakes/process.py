@@ -118,8 +118,8 @@ class Neod(Process):
                 through=through,
                 pass_fds=(listening.fileno(),) if listening else (),
             )
-            said = notify.recv(4096)
-        assert said == b"READY=1"
+            while (said := notify.recv(4096)) != b"READY=1":
+                assert said.startswith(b"STATUS=")
 
 
 class Sandbox(Process):
