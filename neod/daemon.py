@@ -27,7 +27,7 @@ from neod.ipc.listener import PATIENCE, Adopted, Claim, Lock, Unusable, patientl
 from neod.ipc.reads import Reads
 from neod.ipc.server import Server, only
 from neod.kotak.client import connected
-from neod.lookout import Lookout
+from neod.lookout import Door, Lookout
 from neod.paths import make_private
 from neod.process import give_large_blocks_back, harden
 from neod.status import Status
@@ -93,18 +93,22 @@ async def main(
             max_watchers=config.server.max_watchers,
             faulty=faulty,
         )
+        server = Server(
+            claim.socket,
+            api.respond,
+            glance=Reads(api).take,
+            admit=only(os.getuid()),
+            clients=clients,
+            limits=affordable(config.server),
+        )
         await serve(
             keepers,
-            Server(
-                claim.socket,
-                api.respond,
-                glance=Reads(api).take,
-                admit=only(os.getuid()),
-                clients=clients,
-                limits=affordable(config.server),
-            ),
+            server,
             lookout=Lookout(
-                keepers, news, partial(notify, environ, WATCHDOG=1) if watched else _nothing
+                keepers,
+                news,
+                partial(notify, environ, WATCHDOG=1) if watched else _nothing,
+                Door(claim, server.listen_on, partial(status.put, "socket")),
             ),
             status=status,
             clock=SYSTEM,

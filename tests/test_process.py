@@ -61,6 +61,28 @@ def test_a_socket_of_systemds_is_served_and_outlives_neod(home: Home, sandbox: S
         assert (home.folder / "main.session").exists()
 
 
+def test_a_socket_whose_file_was_taken_away_is_bound_anew(home: Home, sandbox: Sandbox) -> None:
+    home.configure(sandbox.url)
+    home.environ["WATCHDOG_USEC"] = "100000"  # so that neod looks twice as often
+    with Neod(home) as neod:
+        before = home.neoctl("token", "--wait", "10").stdout
+        with socket.socket(socket.AF_UNIX) as connected:
+            connected.connect(str(home.socket))
+            home.socket.unlink()
+            assert neod.popen.stderr
+            assert next(line for line in neod.popen.stderr if "bound anew" in line)
+            assert home.neoctl("token").stdout == before
+            connected.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+            assert connected.recv(4096).startswith(b"HTTP/1.1 200")
+
+            home.socket.unlink()
+            with socket.socket(socket.AF_UNIX) as strange:
+                strange.bind(str(home.socket))
+                assert next(line for line in neod.popen.stderr if "another file is" in line)
+        neod.stop()
+    assert home.socket.exists()  # it is not neod's to take away
+
+
 def test_a_faulty_configuration_is_told_to_who_asks_where_systemd_started_neod(
     home: Home, sandbox: Sandbox
 ) -> None:

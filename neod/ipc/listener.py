@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 import trio
 
@@ -22,6 +22,7 @@ from neoctl.wire import distrust
 from neod.paths import make_private
 
 T = TypeVar("T")
+Whereabouts = Literal["ours", "gone", "another's"]
 PATH_MAX = 107  # bytes of a Unix socket's path, by the kernel
 PATIENCE = 5.0  # seconds that systemd's neod gives the one before it to be gone
 AGAIN = 0.05  # seconds between two looks whether it is
@@ -46,6 +47,7 @@ class Lock:
 
     def __init__(self, path: Path) -> None:
         """Take the lock. Raises AlreadyRunning, OSError."""
+        self._path = path
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -59,6 +61,11 @@ class Lock:
         except OSError:
             os.close(self._fd)
             raise
+
+    @property
+    def stands(self) -> bool:
+        """True if whoever wants the lock next meets this one: its file is still there."""
+        return _inode(self._path) == _inode(self._fd)
 
     def __enter__(self) -> Self:
         return self
@@ -105,8 +112,7 @@ class Claim:
         try:
             _clear(path)
             self.socket = _bind(path)
-            found = path.lstat()
-            self._inode = found.st_dev, found.st_ino
+            self._inode = _inode(path)
         except BaseException:
             self._lock.__exit__(None, None, None)
             raise
@@ -121,13 +127,26 @@ class Claim:
         traceback: TracebackType | None,
     ) -> None:
         self.socket.close()
-        try:
-            found = self.path.lstat()
-            if (found.st_dev, found.st_ino) == self._inode:
-                self.path.unlink()
-        except FileNotFoundError:
-            pass
+        if self.whereabouts() == "ours":
+            self.path.unlink(missing_ok=True)
         self._lock.__exit__(None, None, None)
+
+    def whereabouts(self) -> Whereabouts:
+        """What is at the path now."""
+        return _whereabouts(self.path, self._inode)
+
+    def bind_anew(self) -> socket.socket:
+        """Listen at the path again, now that its file is gone; who was connected stays so.
+
+        The socket of before is left to whoever listens on it. Raises AlreadyRunning, Unusable,
+        OSError.
+        """
+        if not self._lock.stands:  # the folder was cleared
+            self._lock, cleared = _lock_beside(self.path), self._lock
+            cleared.__exit__(None, None, None)
+        self.socket = _bind(self.path)
+        self._inode = _inode(self.path)
+        return self.socket
 
 
 class Adopted:
@@ -138,6 +157,7 @@ class Adopted:
         self.socket = listening
         self.path = Path(listening.getsockname())
         self._lock = _lock_beside(self.path)
+        self._inode = _inode(self.path)
 
     def __enter__(self) -> Self:
         return self
@@ -150,6 +170,10 @@ class Adopted:
     ) -> None:
         self.socket.close()
         self._lock.__exit__(None, None, None)
+
+    def whereabouts(self) -> Whereabouts:
+        """What is at the path now."""
+        return _whereabouts(self.path, self._inode)
 
 
 def adoptable(passed: Sequence[int]) -> socket.socket | None:
@@ -202,6 +226,22 @@ def _lock_beside(path: Path) -> Lock:
     if why := distrust(os.fspath(path), os.getuid()):
         raise Unusable(f"the socket's folder cannot be trusted: {why}")
     return Lock(path.with_name(f"{path.name}.lock"))
+
+
+def _inode(of: Path | int) -> tuple[int, int] | None:
+    """Which file it is; None if there is none."""
+    try:
+        found = os.fstat(of) if isinstance(of, int) else os.lstat(of)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _whereabouts(path: Path, inode: tuple[int, int] | None) -> Whereabouts:
+    found = _inode(path)
+    if found is None:
+        return "gone"
+    return "ours" if found == inode else "another's"
 
 
 def _clear(path: Path) -> None:
