@@ -13,6 +13,8 @@ def at(status: dict[str, object]) -> str:
     assert isinstance(accounts, dict)  # noqa: S101 - the wire says so
     now = time.time()  # noqa: TID251 - a client has no clock to take
     paragraphs = [_account(name, standing, now) for name, standing in accounts.items()]
+    if status.get("configuration"):
+        paragraphs = [f"{_harmless(str(status['configuration']))}\n", *paragraphs]
     if not paragraphs:
         return f"neod {status['version']} runs, and no account is configured\n"
     return "\n".join(paragraphs)

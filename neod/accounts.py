@@ -4,7 +4,7 @@ Knows what a change of the configuration means for an account that is being kept
 how one is kept.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Never, Protocol
 
 import trio
@@ -35,9 +35,9 @@ class Accounts(Mapping[str, Keeper]):
         keepers: Mapping[str, Keeper],
         make: Make,
         remake: Remake,
-        beside: Callable[[Keeper], Awaitable[None]] | None = None,
+        beside: Sequence[Callable[[Keeper], Awaitable[None]]] = (),
     ) -> None:
-        """With the keepers that there are at the start; `beside` runs as long as one does."""
+        """With the keepers that there are at the start; what is `beside` a keeper runs as long."""
         self._kept = {name: _Kept(keeper, beside) for name, keeper in keepers.items()}
         self._make = make
         self._remake = remake
@@ -96,7 +96,9 @@ class Accounts(Mapping[str, Keeper]):
 class _Kept:
     """A keeper that runs, and can be ended."""
 
-    def __init__(self, keeper: Keeper, beside: Callable[[Keeper], Awaitable[None]] | None) -> None:
+    def __init__(
+        self, keeper: Keeper, beside: Sequence[Callable[[Keeper], Awaitable[None]]]
+    ) -> None:
         self.keeper = keeper
         self._beside = beside
         self._running = trio.CancelScope()
@@ -108,8 +110,8 @@ class _Kept:
         try:
             with self._running:
                 async with trio.open_nursery() as nursery:
-                    if self._beside is not None:
-                        nursery.start_soon(self._beside, self.keeper)
+                    for each in self._beside:
+                        nursery.start_soon(each, self.keeper)
                     await self.keeper.run()
         finally:
             self._ended.set()

@@ -1,6 +1,7 @@
 """neod: the commands. Turns what went wrong into one message and an exit status."""
 
 import argparse
+import faulthandler
 import logging
 import math
 import os
@@ -14,7 +15,7 @@ import trio
 from neoctl.wire import socket_path
 from neod import __version__, check, config, daemon, log, login, paths, setup
 from neod.clock import SYSTEM
-from neod.ipc.listener import AlreadyRunning, Unusable
+from neod.ipc.listener import AlreadyRunning, Unusable, adoptable
 from neod.process import harden
 from neod.sandbox import demo
 from neod.sandbox.broker import Broker, Settings
@@ -27,6 +28,7 @@ from neod.sandbox.serve import (
     totp_settings_to_paste,
     url_of,
 )
+from neod.systemd import handed_over
 
 USAGE, ALREADY_RUNNING = 2, 23  # exit statuses
 LATER = ("install", "uninstall")
@@ -39,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     log_trouble = log.set_up(os.environ, logging.WARNING if quiet else logging.INFO)
     try:
         if log_trouble:
-            raise Unusable(log_trouble)
+            _complain_of_log(log_trouble)
         match options.command:
             case "run":
                 _run(options)
@@ -54,14 +56,28 @@ def main(argv: list[str] | None = None) -> int:
             case later:
                 raise Unusable(f"`neod {later}` is not part of this version ({__version__})")
     except (config.ConfigError, Unusable) as error:
-        print(f"neod: {error}", file=sys.stderr)
+        _complain(error)
         return USAGE
     except AlreadyRunning as error:
-        print(f"neod: {error}", file=sys.stderr)
+        _complain(error)
         return ALREADY_RUNNING
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _complain_of_log(trouble: str) -> None:
+    """Raises Unusable, unless systemd would start it again at once for whoever connects."""
+    if "LISTEN_FDS" not in os.environ:
+        raise Unusable(trouble)
+    log.warning("log", why=trouble)
+
+
+def _complain(error: Exception) -> None:
+    text = f"neod: {error}"
+    if log.to_journal(os.environ):
+        text = "\n".join(log.with_priority(line, logging.ERROR) for line in text.splitlines())
+    print(text, file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -135,7 +151,10 @@ def _seconds(text: str) -> float:
 
 
 def _run(options: argparse.Namespace) -> None:
+    # The watchdog's SIGABRT then leaves the stack of a neod that stands still.
+    faulthandler.enable()
     path = options.config or paths.config_file(os.environ)
+    adopted = adoptable(handed_over(os.environ, os.getpid()))
     trio.run(
         lambda: daemon.main(
             partial(config.load, path),
@@ -143,6 +162,7 @@ def _run(options: argparse.Namespace) -> None:
             Path(socket_path(os.environ, os.getuid())),
             paths.state_folder(),
             shutdown=daemon.wait_for_stop,
+            adopted=adopted,
         )
     )
 

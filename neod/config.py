@@ -39,6 +39,7 @@ Factor = Literal["none", "mpin", "otp"]
 
 SECRETS = ("password", "consumer_secret", "access_token", "mpin", "totp_secret")
 ACCOUNT_NAME = re.compile(r"[a-z0-9_-]{1,32}")
+KEYS_SHOWN = 8  # of those with a mistake, where it is only said which
 HEAD_LEAST = 1024  # bytes: what clients send of themselves has to fit
 _PAN = re.compile(r"[A-Z]{5}[0-9]{4}[A-Z]")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|min|h|d)")
@@ -118,6 +119,13 @@ class ConfigError(Exception):
         else:
             listed = "".join(f"\n  {mistake}" for mistake in mistakes)
             super().__init__(f"{path}: {len(mistakes)} mistakes{listed}")
+
+    @property
+    def keys(self) -> str:
+        """Where the mistakes are, and nothing of what stands there."""
+        found = list(dict.fromkeys(mistake.partition(": ")[0] for mistake in self.mistakes))
+        more = f" and {len(found) - KEYS_SHOWN} more" if len(found) > KEYS_SHOWN else ""
+        return ", ".join(found[:KEYS_SHOWN]) + more
 
 
 class _Wrong(Exception):  # noqa: N818

@@ -4,6 +4,7 @@ import math
 import os
 import random
 import signal
+import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack, suppress
@@ -20,23 +21,29 @@ from neod.account.ledger import FileLedger, open_ledger
 from neod.account.session import Board
 from neod.account.store import FileStore, boot_id
 from neod.accounts import Accounts
-from neod.clock import SYSTEM, Clock, tick
+from neod.clock import SYSTEM, TICK, Clock, tick
 from neod.config import Account, Config, ConfigError
 from neod.config import Server as Limits
 from neod.ipc.api import Api
 from neod.ipc.clients import Client
 from neod.ipc.descriptors import affordable
-from neod.ipc.listener import Claim, Lock, Unusable
+from neod.ipc.listener import PATIENCE, Adopted, Claim, Lock, Unusable, patiently
 from neod.ipc.reads import Reads
 from neod.ipc.server import Server, only
 from neod.kotak.client import Send, connected
+from neod.lookout import Door, Lookout
 from neod.paths import make_private
 from neod.process import give_large_blocks_back, harden
 from neod.reload import Reload
-from neod.systemd import notify
+from neod.status import Status
+from neod.systemd import notify, watchdog_time
 
 Shutdown = Callable[[], Awaitable[None]]
 Beside = Callable[[Mapping[str, Keeper]], Awaitable[None]]
+
+
+def _nothing() -> None:
+    pass
 
 
 async def main(
@@ -46,39 +53,53 @@ async def main(
     state: Path,
     *,
     shutdown: Shutdown,
+    adopted: socket.socket | None = None,
     store: Path | None = None,
     beside: Beside | None = None,
 ) -> None:
     """Run the daemon until `shutdown` returns.
 
-    `load` reads the configuration, at the start and at each reload; it raises ConfigError.
-    Sessions are kept in the folder `store`, which is the socket's if none is given. `beside`
-    runs as long as the keepers do: the demo's screen. Raises ConfigError, AlreadyRunning and
-    Unusable before anything is started.
+    `load` reads the configuration, at the start and at each reload; it raises ConfigError. neod
+    listens at `socket_path`, unless a socket of systemd's is to be adopted, which has its own.
+    Then a faulty configuration ends nothing: there is no account, and who asks is told where the
+    mistakes are, until a reload finds none. Sessions are kept in the folder `store`, which is the
+    socket's if none is given. `beside` runs as long as the keepers do: the demo's screen. Raises
+    ConfigError, AlreadyRunning and Unusable before anything is started.
     """
     harden(environ)  # before the first secret is read
     give_large_blocks_back()
-    config = load()
-    news, clients = News(), set[Client]()
-    folder = store or socket_path.parent
-    make = partial(keeper_of, state, folder, environ=environ, clock=SYSTEM, news=news)
+    news, clients, faulty = News(), set[Client](), None
+    try:
+        config = load()
+    except ConfigError as error:
+        if adopted is None:
+            raise
+        # systemd would start it again for whoever connects, at once and over and over.
+        config, faulty = Config(accounts={}, server=Limits()), error
     with ExitStack() as stack:
         # Blocking work, all of it before there is anybody who could wait.
         try:
             make_private(state)
-            stack.enter_context(Lock(state / "lock"))
-            claim = stack.enter_context(Claim(socket_path))
+            # Whom systemd starts, it has started in place of another, which may be about to stop.
+            patience = PATIENCE if adopted else 0.0
+            stack.enter_context(await patiently(partial(Lock, state / "lock"), patience))
+            claim = await patiently(partial(_claimed, adopted, socket_path), patience)
+            stack.enter_context(claim)
+            folder = store or claim.path.parent
+            make = partial(keeper_of, state, folder, environ=environ, clock=SYSTEM, news=news)
             keepers = {name: make(account) for name, account in config.accounts.items()}
         except OSError as error:
             raise Unusable(f"{error.filename or state}: {error.strerror}") from None
         log.event("start", version=__version__, pid=os.getpid(), socket=claim.path)
-        if not keepers:
-            log.warning("no_account", why="the configuration has no [account.NAME]")
+        status = Status(lambda line: notify(environ, STATUS=line))
         accounts = Accounts(
             keepers,
             make=partial(trio.to_thread.run_sync, make),
             remake=make,
-            beside=partial(hooks.run, environ=environ, socket=os.fspath(claim.path)),
+            beside=[
+                status.follow,
+                partial(hooks.run, environ=environ, socket=os.fspath(claim.path)),
+            ],
         )
         api = Api(accounts, SYSTEM.wall(), news=news, clients=clients)
         server = Server(
@@ -87,19 +108,39 @@ async def main(
             glance=Reads(api).take,
             admit=only(os.getuid()),
             clients=clients,
+            limits=affordable(config.server),
         )
 
-        def adopt(limits: Limits) -> None:
+        def take_up(limits: Limits) -> None:
+            """Go on with a configuration that has no mistake."""
             server.adopt(affordable(limits))
             api.watchers.most = limits.max_watchers
+            api.faulty = None
+            status.put("configuration", "")
+            status.keep_to(accounts)
+            if not accounts:
+                log.warning("no_account", why="the configuration has no [account.NAME]")
 
-        adopt(config.server)
-        api.reload = reload = Reload(load, accounts, adopt)
+        api.reload = reload = Reload(load, accounts, take_up)
+        if faulty is None:
+            take_up(config.server)
+        else:
+            api.faulty = faulty
+            for mistake in faulty.mistakes:
+                log.error("configuration", path=faulty.path, mistake=mistake)
+            status.put("configuration", f"cannot be used: {faulty.keys}; see: neod check")
+        watched = watchdog_time(environ, os.getpid())
         await serve(
             accounts,
             server,
-            news=news,
+            lookout=Lookout(
+                accounts,
+                news,
+                partial(notify, environ, WATCHDOG=1) if watched else _nothing,
+                Door(claim, server.listen_on, partial(status.put, "socket")),
+            ),
             clock=SYSTEM,
+            every=min(TICK, watched / 2) if watched else TICK,
             shutdown=shutdown,
             heed=partial(_heed_signals, accounts, reload, environ),
             beside=beside,
@@ -109,27 +150,33 @@ async def main(
         log.event("stopped")
 
 
+def _claimed(adopted: socket.socket | None, path: Path) -> Claim | Adopted:
+    return Adopted(adopted) if adopted else Claim(path)
+
+
 async def serve(
     accounts: Accounts,
     server: Server,
     *,
-    news: News,
+    lookout: Lookout,
     clock: Clock,
     shutdown: Shutdown,
+    every: float = TICK,
     heed: Callable[[], Awaitable[None]] | None = None,
     beside: Beside | None = None,
-    ready: Callable[[], None] = lambda: None,
-    stopping: Callable[[], None] = lambda: None,
+    ready: Callable[[], None] = _nothing,
+    stopping: Callable[[], None] = _nothing,
 ) -> None:
     """Keep and serve until `shutdown` returns; then what is in flight gets a grace period.
 
-    `heed` is what reacts to signals meanwhile. Nurseries nest as the parts depend on each other: a
-    connection may wait for a keeper, so keepers go last; nobody waits for the accepting, so it
-    goes first.
+    The lookout looks `every` so many seconds; `heed` is what reacts to signals meanwhile.
+
+    Nurseries nest as the parts depend on each other: a connection may wait for a keeper, so
+    keepers go last; nobody waits for the accepting, so it goes first.
     """
     async with trio.open_nursery() as keeping:
         keeping.start_soon(accounts.run)
-        keeping.start_soon(tick, clock, partial(_look, accounts, news))
+        keeping.start_soon(tick, clock, lookout.look, every)
         if beside is not None:
             keeping.start_soon(beside, accounts)
         async with trio.open_nursery() as connections:
@@ -145,12 +192,6 @@ async def serve(
                 keeper.board.close()
             connections.cancel_scope.relative_deadline = server.limits.grace
         keeping.cancel_scope.cancel(reason="drained")
-
-
-def _look(accounts: Accounts, news: News) -> None:
-    for keeper in accounts.values():
-        keeper.look()
-    news.beat()
 
 
 async def _heed_signals(accounts: Accounts, reload: Reload, environ: Mapping[str, str]) -> None:

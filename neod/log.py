@@ -1,28 +1,37 @@
-"""Log lines: one event a line, as key=value or as JSON, on stderr.
+"""Log lines: one event a line, as key=value or as JSON, on stderr, with priorities for journald.
 
 Whoever logs passes an event and fields, never a secret: secrets have a type that shows as ***.
 """
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Mapping
 
 from neod.clock import rfc3339
 
 FIELDS = "neod_fields"
+_PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
 _logger = logging.getLogger("neod")
 
 
 class _Lines(logging.Formatter):
-    def __init__(self, *, as_json: bool, stamp: bool) -> None:
+    def __init__(self, *, as_json: bool, journal: bool) -> None:
         super().__init__()
         self._as_json = as_json
-        self._stamp = stamp
+        self._journal = journal
 
     def format(self, record: logging.LogRecord) -> str:
+        text = self._text(record)
+        if not self._journal:
+            return text
+        # Each line is an entry of its own there, those of a traceback too.
+        return "\n".join(with_priority(line, record.levelno) for line in text.splitlines())
+
+    def _text(self, record: logging.LogRecord) -> str:
         fields = {"level": record.levelname.lower(), "event": record.getMessage()}
-        if self._stamp or self._as_json:
+        if self._as_json or not self._journal:  # which stamps each line itself
             fields = {"at": rfc3339(record.created), **fields}
         fields |= {k: str(v) for k, v in getattr(record, FIELDS, {}).items() if v is not None}
         if record.exc_info:
@@ -45,14 +54,27 @@ def set_up(environ: Mapping[str, str], usual: int = logging.INFO) -> str:
     """Log as $NEOD_LOG says: `info` or `debug`, `,json` after it. Returns what is wrong with it."""
     level, _, form = environ.get("NEOD_LOG", "").partition(",")
     handler = logging.StreamHandler(sys.stderr)
-    # Under systemd the journal stamps each line itself.
-    handler.setFormatter(_Lines(as_json=form == "json", stamp="JOURNAL_STREAM" not in environ))
+    handler.setFormatter(_Lines(as_json=form == "json", journal=to_journal(environ)))
     _logger.handlers = [handler]
     _logger.propagate = False
     _logger.setLevel({"debug": logging.DEBUG, "info": logging.INFO}.get(level, usual))
     if level not in ("", "info", "debug") or form not in ("", "json"):
         return 'NEOD_LOG takes "info" or "debug", with ",json" after it or without'
     return ""
+
+
+def to_journal(environ: Mapping[str, str]) -> bool:
+    """True if stderr goes to journald. A terminal that a service started has the variable too."""
+    try:
+        found = os.fstat(2)
+    except OSError:
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+
+
+def with_priority(line: str, level: int) -> str:
+    """A line as journald takes it: sd-daemon(3)."""
+    return f"<{_PRIORITY.get(level, 6)}>{line}"
 
 
 def event(name: str, /, *, level: int = logging.INFO, **fields: object) -> None:

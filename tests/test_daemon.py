@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import trio
@@ -10,14 +11,20 @@ from trio.testing import MockClock
 
 from neod import config, daemon
 from neod.account.events import News
+from neod.account.keeper import STUCK
+from neod.account.policy import Decision
 from neod.accounts import Accounts
+from neod.clock import TICK
+from neod.config import ConfigError
 from neod.ipc.api import Api
 from neod.ipc.reads import Reads
 from neod.ipc.server import Server
+from neod.lookout import Lookout
+from neod.status import Status
 from tests.fakes.clock import VirtualClock
 from tests.fakes.kotak import Hang, Refuse
 from tests.fakes.streams import Door
-from tests.fakes.world import World, accounts_of
+from tests.fakes.world import SOMEBODY, World, accounts_of
 
 
 class Running:
@@ -30,13 +37,16 @@ class Running:
         self.door = Door()
         self.stop = trio.Event()
         self.said: list[str] = []
+        self.lines: list[str] = []  # of the status
+        self.well: list[float] = []  # when the watchdog was fed
         self.stopped_at = 0.0
 
     api: Api
     accounts: Accounts
 
     async def run(self) -> None:
-        accounts = self.accounts = accounts_of(self.worlds, self.news)
+        status = Status(self.lines.append)
+        accounts = self.accounts = accounts_of(self.worlds, self.news, beside=[status.follow])
         api = self.api = Api(accounts, 0, news=self.news)
         await daemon.serve(
             accounts,
@@ -46,7 +56,7 @@ class Running:
                 glance=Reads(api).take,
                 limits=config.Server(grace=self.grace),
             ),
-            news=self.news,
+            lookout=Lookout(accounts, self.news, lambda: self.well.append(trio.current_time())),
             clock=VirtualClock().clock,
             shutdown=self.stop.wait,
             ready=lambda: self.said.append("ready"),
@@ -189,6 +199,29 @@ async def test_p8_nothing_configured_is_not_ready(autojump_clock: MockClock) -> 
         assert (await daemon_.get("/livez"))[0] == 200
 
 
+async def test_p8_a_faulty_configuration_is_not_ready_and_is_said_in_every_answer(
+    autojump_clock: MockClock,
+) -> None:
+    async with running() as daemon_:
+        daemon_.api.faulty = ConfigError(
+            Path("/home/x/my config.toml"),
+            ["account.main.mpin: expected digits, not 'abc'", "grace: unknown key"],
+        )
+        for target in ("/readyz", "/v1/token", "/v1/session?account=main", "/v1/logins"):
+            status, body = await daemon_.get(target)
+            problem = json.loads(body)
+            assert (status, problem["code"]) == (503 if target == "/readyz" else 409, "blocked")
+            assert problem["detail"].endswith("cannot be used: account.main.mpin, grace")
+            assert problem["action"].startswith("neod check --config '/home/x/my config.toml'")
+        assert (await daemon_.get("/livez"))[0] == 200
+        status, body = await daemon_.get("/v1/status")
+        assert (status, json.loads(body)["accounts"]) == (200, {})
+        assert json.loads(body)["configuration"] == problem["detail"]
+
+        daemon_.api.faulty = None  # as a reload does
+        assert json.loads((await daemon_.get("/v1/token"))[1])["code"] == "unknown_account"
+
+
 async def test_a_bug_in_a_keepers_loop_ends_the_daemon_for_systemd_to_restart(
     autojump_clock: MockClock,
 ) -> None:
@@ -202,3 +235,73 @@ async def test_a_bug_in_a_keepers_loop_ends_the_daemon_for_systemd_to_restart(
     with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
         async with running(world):
             await trio.sleep(10)
+
+
+# The watchdog, and the line that systemd shows
+
+
+async def test_the_watchdog_is_fed_with_each_tick_whatever_the_broker_does(
+    autojump_clock: MockClock,
+) -> None:
+    world = World()
+    world.kotak.always = lambda _: Hang()
+
+    async with running(world) as daemon_:
+        began = trio.current_time()
+        await trio.sleep(3601)
+
+    assert daemon_.well == [began + TICK * number for number in range(1, 241)]
+
+
+async def test_a_keeper_that_does_not_come_back_starves_the_watchdog(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    well, ill = World(), World()
+
+    async def never(decision: Decision) -> None:
+        with trio.CancelScope(shield=True):
+            await released.wait()
+
+    released = trio.Event()
+    async with running(well, ill) as daemon_:
+        await trio.sleep(60)
+        ill.keeper._stand = never  # type: ignore[method-assign]
+        hung = trio.current_time()
+        await trio.sleep(2 * 3600)
+        released.set()
+
+    assert STUCK - TICK <= daemon_.well[-1] - hung <= STUCK + TICK
+    [said] = [record for record in caplog.records if record.message == "stuck"]
+    assert said.neod_fields["account"] == "second"  # type: ignore[attr-defined]
+
+
+async def test_waiting_for_an_otp_is_no_standing_still(autojump_clock: MockClock) -> None:
+    world = World(second_factor="otp")
+
+    async with running(world) as daemon_, trio.open_nursery() as nursery:
+        nursery.start_soon(world.keeper.renew, SOMEBODY)
+        began = trio.current_time()
+        await trio.sleep(400)
+        nursery.cancel_scope.cancel()
+
+    assert len(daemon_.well) == (trio.current_time() - began) // TICK
+
+
+async def test_the_line_says_how_the_account_stands_and_only_when_that_changes(
+    autojump_clock: MockClock,
+) -> None:
+    world = World()
+
+    async with running(world) as daemon_:
+        await trio.sleep(1800)
+
+    assert [line for line in daemon_.lines if "renews" in line] == daemon_.lines[-1:]
+    assert daemon_.lines[-1].startswith("main: view session until ")
+    assert len(daemon_.lines) <= 3
+
+
+async def test_a_closed_account_is_said_in_the_line(autojump_clock: MockClock) -> None:
+    async with running(World(password="wrong")) as daemon_:
+        await trio.sleep(60)
+
+    assert daemon_.lines[-1].startswith("main: refused")

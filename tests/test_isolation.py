@@ -10,6 +10,7 @@ from neod import daemon
 from neod.account.events import News
 from neod.ipc.api import Api
 from neod.ipc.server import Server
+from neod.lookout import Lookout
 from neod.sandbox.broker import Settings
 from tests.fakes.clock import VirtualClock
 from tests.fakes.kotak import Canned, Hang
@@ -60,7 +61,7 @@ async def hours_of(*worlds: World) -> list[float]:
         await daemon.serve(
             accounts,
             Server(Door().socket, Api(accounts, 0).respond),
-            news=News(),
+            lookout=Lookout(accounts, News(), lambda: None),
             clock=VirtualClock().clock,
             shutdown=trio.sleep_forever,
         )

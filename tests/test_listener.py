@@ -1,4 +1,4 @@
-"""Claiming the socket's path: who is there already is never disturbed."""
+"""The socket: who is there already is never disturbed, and what is systemd's stays systemd's."""
 
 import errno
 import fcntl
@@ -10,12 +10,25 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+import trio
+from trio.testing import MockClock
 
 from neoctl.wire import distrust
-from neod.ipc.listener import AlreadyRunning, Claim, Lock, Unusable
+from neod.ipc.listener import (
+    PATIENCE,
+    Adopted,
+    AlreadyRunning,
+    Claim,
+    Lock,
+    Unusable,
+    adoptable,
+    patiently,
+)
+from neod.systemd import handed_over
 
 SOMEBODY_ELSE = 65534
 
@@ -313,6 +326,126 @@ def test_a_lock_does_not_follow_a_link(folder: Path) -> None:
         Lock(folder / "lock")
     assert caught.value.errno == errno.ELOOP
     assert (folder / "precious").read_text() == "precious"
+
+
+# A socket of systemd's
+
+
+@pytest.fixture
+def passed(path: Path) -> Iterator[int]:
+    """The descriptor of a socket that is listened on, as systemd passes it."""
+    with listen(path) as listening:
+        yield os.dup(listening.fileno())
+
+
+def test_a_socket_of_systemds_is_adopted_with_its_path_and_is_left_there(
+    path: Path, passed: int
+) -> None:
+    given = adoptable([passed])
+    assert given
+
+    with Adopted(given) as adopted:
+        assert (adopted.path, adopted.socket) == (path, given)
+        assert answers(path)
+        with pytest.raises(AlreadyRunning, match=f"pid {os.getpid()}"):
+            Claim(path)
+    assert given.fileno() == -1
+    assert answers(path)  # systemd holds it yet
+
+
+def test_without_a_socket_of_systemds_there_is_none() -> None:
+    assert adoptable([]) is None
+
+
+def test_of_two_sockets_none_is_taken(passed: int) -> None:
+    with pytest.raises(Unusable, match=r"2 descriptors.*systemctl --user cat neod.socket"):
+        adoptable([passed, passed])
+    os.close(passed)
+
+
+@pytest.mark.parametrize("kind", ["tcp", "datagram", "not listened on", "abstract", "pipe", "none"])
+def test_what_cannot_be_adopted_is_refused_in_plain_words(path: Path, kind: str) -> None:
+    made: list[socket.socket] = []
+
+    def make(family: socket.AddressFamily, type_: socket.SocketKind, name: object) -> int:
+        made.append(socket.socket(family, type_))
+        made[0].bind(name)  # type: ignore[arg-type]
+        return made[0].fileno()
+
+    match kind:
+        case "tcp":
+            descriptor = make(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0))
+        case "datagram":
+            descriptor = make(socket.AF_UNIX, socket.SOCK_DGRAM, str(path))
+        case "not listened on":
+            descriptor = make(socket.AF_UNIX, socket.SOCK_STREAM, str(path))
+        case "abstract":
+            descriptor = make(socket.AF_UNIX, socket.SOCK_STREAM, f"\0{path}")
+            made[0].listen()
+        case "pipe":
+            descriptor, other = os.pipe()
+            os.close(other)
+        case _:
+            descriptor, other = os.pipe()
+            os.close(other)
+            os.close(descriptor)
+    for sock in made:
+        descriptor = os.dup(sock.fileno())
+        sock.close()
+
+    with pytest.raises(Unusable, match=r"systemd passed .*ListenStream="):
+        adoptable([descriptor])
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({}, []),
+        ({"LISTEN_FDS": "1", "LISTEN_PID": "7"}, [3]),
+        ({"LISTEN_FDS": "2", "LISTEN_PID": "7", "LISTEN_FDNAMES": "neod:x"}, [3, 4]),
+        ({"LISTEN_FDS": "1", "LISTEN_PID": "8"}, []),  # meant for a parent
+        ({"LISTEN_FDS": "1"}, []),
+        ({"LISTEN_FDS": "x", "LISTEN_PID": "7"}, []),
+        ({"LISTEN_FDS": "-1", "LISTEN_PID": "7"}, []),
+        ({"LISTEN_FDS": "0", "LISTEN_PID": "7"}, []),
+    ],
+)
+def test_what_systemd_hands_over_is_for_one_process_and_for_no_child(
+    monkeypatch: pytest.MonkeyPatch, told: dict[str, str], expected: list[int]
+) -> None:
+    closed: list[int] = []
+    monkeypatch.setattr(os, "set_inheritable", lambda number, to: closed.append(number))
+    environ = {**told, "LISTEN_PIDFDID": "1", "HOME": "/home/x"}
+
+    assert handed_over(environ, 7) == expected
+    assert closed == expected
+    assert environ == {"HOME": "/home/x"}
+
+
+async def test_a_neod_that_is_about_to_stop_is_waited_for(
+    folder: Path, autojump_clock: MockClock
+) -> None:
+    async def stop_in(seconds: float) -> None:
+        with Lock(folder / "lock"):
+            await trio.sleep(seconds)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stop_in, 3)
+        await trio.testing.wait_all_tasks_blocked()
+        began = trio.current_time()
+        with await patiently(partial(Lock, folder / "lock"), PATIENCE):
+            assert 3 <= trio.current_time() - began < 3.1
+
+
+async def test_a_neod_that_stays_is_waited_for_no_longer_than_that(
+    folder: Path, autojump_clock: MockClock
+) -> None:
+    with Lock(folder / "lock"):
+        for patience in (PATIENCE, 0.0):
+            began = trio.current_time()
+            with pytest.raises(AlreadyRunning):
+                await patiently(partial(Lock, folder / "lock"), patience)
+            assert trio.current_time() - began == pytest.approx(patience, abs=0.1)
 
 
 # /tmp/neod-UID, which anybody can make

@@ -42,6 +42,78 @@ def test_a_token_is_there_after_the_start_and_the_socket_is_gone_after_the_stop(
         assert secret not in log
 
 
+def test_a_socket_of_systemds_is_served_and_outlives_neod(home: Home, sandbox: Sandbox) -> None:
+    command = 'test -z "$LISTEN_FDS$LISTEN_PID" && echo sandbox-password'
+    home.configure(
+        sandbox.url,
+        text=CONFIG.replace('{ file = "password" }', f"{{ command = ['sh', '-c', '{command}'] }}"),
+    )
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(home.socket))
+        listening.listen()
+        home.environ["NEOD_SOCKET"] = str(home.folder / "another.sock")
+        with Neod(home, listening) as neod:
+            home.environ["NEOD_SOCKET"] = str(home.socket)
+            assert home.neoctl("token", "--wait", "10").returncode == 0
+            assert neod.stop()[0] == 0
+        with socket.socket(socket.AF_UNIX) as waits_for_the_next:
+            waits_for_the_next.connect(str(home.socket))
+        assert (home.folder / "main.session").exists()
+
+
+def test_a_socket_whose_file_was_taken_away_is_bound_anew(home: Home, sandbox: Sandbox) -> None:
+    home.configure(sandbox.url)
+    home.environ["WATCHDOG_USEC"] = "100000"  # so that neod looks twice as often
+    with Neod(home) as neod:
+        before = home.neoctl("token", "--wait", "10").stdout
+        with socket.socket(socket.AF_UNIX) as connected:
+            connected.connect(str(home.socket))
+            home.socket.unlink()
+            assert neod.popen.stderr
+            assert next(line for line in neod.popen.stderr if "bound anew" in line)
+            assert home.neoctl("token").stdout == before
+            connected.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+            assert connected.recv(4096).startswith(b"HTTP/1.1 200")
+
+            home.socket.unlink()
+            with socket.socket(socket.AF_UNIX) as strange:
+                strange.bind(str(home.socket))
+                assert next(line for line in neod.popen.stderr if "another file is" in line)
+        neod.stop()
+    assert home.socket.exists()  # it is not neod's to take away
+
+
+def test_a_faulty_configuration_is_told_to_who_asks_where_systemd_started_neod(
+    home: Home, sandbox: Sandbox
+) -> None:
+    text = CONFIG.replace("mobile", "moble").replace('{ file = "password" }', "4711")
+    home.configure(sandbox.url, text=text)
+    home.environ["NEOD_LOG"] = "loud"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(home.socket))
+        listening.listen()
+        with Neod(home, listening) as neod:
+            for words in (["token"], ["token", "--wait", "10"], ["renew"], ["logins"], ["watch"]):
+                answer = home.neoctl(*words)
+                assert answer.returncode == 5
+                assert "account.main.moble" in answer.stderr
+                assert "account.main.password" in answer.stderr
+                assert f"neod check --config {home.config}" in answer.stderr
+                assert "4711" not in answer.stderr
+            assert "account.main.moble" in home.neoctl("status").stdout
+            assert home.neoctl("clients").returncode == 0
+
+            assert home.neoctl("reload").returncode == 2
+            home.configure(sandbox.url)
+            assert home.neoctl("reload").returncode == 0
+            assert home.neoctl("get", "generation", "--wait", "10").stdout == "1\n"
+            code, _, log = neod.stop()
+    assert code == 0
+    assert "did you mean mobile" in log
+    assert "NEOD_LOG takes" in log
+    assert "Traceback" not in log
+
+
 def test_sigterm_during_a_login_that_hangs_ends_the_process_soon(
     home: Home, silent_broker: str
 ) -> None:

@@ -138,7 +138,7 @@ def test_a_log_line_with_a_secret_and_its_traceback_shows_stars(as_json: bool) -
     except ValueError:
         record = logging.LogRecord("neod", 40, "", 0, "failed", (), sys.exc_info())
     setattr(record, FIELDS, {"secret": SECRET, "source": INLINE, "both": [SECRET, INLINE]})
-    line = _Lines(as_json=as_json, stamp=True).format(record)
+    line = _Lines(as_json=as_json, journal=False).format(record)
     assert "***" in line
     assert "Traceback" in line
     assert CANARY not in line

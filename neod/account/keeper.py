@@ -5,6 +5,7 @@ here stays here: it ends in the account's standing, never in another account's a
 daemon.
 """
 
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
@@ -50,6 +51,7 @@ ADOPTED_SOON = 3.0  # seconds in which a change of the configuration should be t
 SECRETS_SOON = 2.0  # seconds that a kept session waits for the secrets that it was got with
 READY_BY_LATE = 300.0  # seconds after it that it is still told that there was no session
 ALIVE_FOR = 10.0  # seconds that the broker's word on whether a session is alive is good for
+STUCK = 600.0  # seconds that no turn takes, be there an OTP to wait for in it
 BUG_PAUSE = 5.0  # seconds after a bug, so that it does not spin
 SAID_AGAIN = 300.0  # seconds after which one more reject that leads to nothing is written down
 Connect = Callable[[Account], AbstractAsyncContextManager[Send]]
@@ -100,6 +102,7 @@ class Keeper:
         self._lapse_told = 0  # the generation whose lapse was logged
         self._dropped = 0  # the generation that was dead, and is no longer kept
         self._ready_by = ready_by_next(account.rules.hours, clock.wall())
+        self._turned_at = math.inf  # trio's time; it has not begun yet
         self.outcomes: Counter[tuple[str, str]] = (
             Counter()
         )  # of logins and bearers, since the start
@@ -139,6 +142,7 @@ class Keeper:
 
     async def _turn(self) -> None:
         """See what is to be done, and do it, or wait until that may have changed."""
+        self._turned_at = trio.current_time()
         if self._adopting:
             await self._adopt(self._adopting)
         if self._rejecting:
@@ -161,6 +165,11 @@ class Keeper:
     def overdue(self) -> float:
         """Seconds for which the next renewal has been due."""
         return 0.0 if self._due is None else max(0.0, self._clock.wall() - self._due)
+
+    @property
+    def stuck(self) -> bool:
+        """True if it has been at one thing for longer than anything that it does can take."""
+        return trio.current_time() - self._turned_at > STUCK
 
     def look(self) -> None:
         """Judge everything afresh: the clocks may have jumped."""

@@ -5,6 +5,7 @@ Reads have no side effects: none of them ever causes a login.
 
 import math
 import re
+import shlex
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
@@ -65,7 +66,8 @@ class Sent(msgspec.Struct, frozen=True):
 class Api:
     """The routes, over the accounts of a daemon.
 
-    `since` is when it started, in epoch seconds; `clients` are those who are connected.
+    `since` is when it started, in epoch seconds; `clients` are those who are connected. As long as
+    `faulty` is set there are no accounts, and whoever asks for one is told where the mistakes are.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Api:
         clock: Clock = SYSTEM,
         reload: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
+        self.faulty: config.ConfigError | None = None
         self._accounts = accounts
         self._since = since
         self._clients = clients
@@ -159,13 +162,22 @@ class Api:
             name: {**_standing(keeper), "watchers": self.watchers.of[name]}
             for name, keeper in self._accounts.items()
         }
-        return _json({"version": __version__, "since": self._since, "accounts": accounts})
+        return _json(
+            {
+                "version": __version__,
+                "since": self._since,
+                "configuration": _mistakes(self.faulty).detail if self.faulty else None,
+                "accounts": accounts,
+            }
+        )
 
     async def livez(self, _request: Request, _sent: Sent) -> Response:
         # That this line runs is the news: the one loop that does everything is alive.
         return _json({"status": "ok", "why": "the loop answers", "since": self._since})
 
     async def readyz(self, request: Request, _sent: Sent) -> Response:
+        if self.faulty:
+            return _mistakes(self.faulty).response(status=503)
         if not self._accounts:
             none = Problem("unknown_account", "no account is configured", action=_CONFIGURE)
             return none.response(status=503)
@@ -272,6 +284,8 @@ class Api:
 
     def _named(self, name: str | None) -> Keeper:
         """The account of this name; without one `main`, else the only one."""
+        if self.faulty:
+            raise _mistakes(self.faulty)
         if name is None:
             if not self._accounts:
                 raise Problem("unknown_account", "no account is configured", action=_CONFIGURE)
@@ -293,6 +307,15 @@ class Api:
 
 _CORRECT = "correct them, then: neoctl renew; or, if they are right: neoctl unblock"
 _CONFIGURE = "write [account.NAME] into config.toml, and restart neod"
+
+
+def _mistakes(error: config.ConfigError) -> Problem:
+    """That neod runs without its configuration. It takes a person, so it is no `not_ready`."""
+    return Problem(
+        "blocked",
+        f"the configuration {error.path} cannot be used: {error.keys}",
+        action=f"neod check --config {shlex.quote(str(error.path))}; then: neoctl reload",
+    )
 
 
 class _Which(msgspec.Struct, frozen=True):

@@ -1,7 +1,9 @@
-"""Claiming the socket's path: lock, probe, unlink, bind, in this order.
+"""The socket that neod listens on: claimed by neod itself, or adopted from systemd.
 
-A daemon that is there already is never disturbed: the lock is taken before anything is touched,
-and a socket that somebody answers on is left alone whoever that is.
+To claim its path is to lock, probe, unlink and bind, in this order. A daemon that is there
+already is never disturbed: the lock is taken before anything is touched, and a socket that
+somebody answers on is left alone whoever that is. What is adopted stays systemd's, so it is
+never unlinked.
 """
 
 import fcntl
@@ -9,14 +11,21 @@ import os
 import socket
 import stat
 import struct
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self, TypeVar
+
+import trio
 
 from neoctl.wire import distrust
 from neod.paths import make_private
 
+T = TypeVar("T")
+Whereabouts = Literal["ours", "gone", "another's"]
 PATH_MAX = 107  # bytes of a Unix socket's path, by the kernel
+PATIENCE = 5.0  # seconds that systemd's neod gives the one before it to be gone
+AGAIN = 0.05  # seconds between two looks whether it is
 
 
 class AlreadyRunning(Exception):  # noqa: N818
@@ -38,6 +47,7 @@ class Lock:
 
     def __init__(self, path: Path) -> None:
         """Take the lock. Raises AlreadyRunning, OSError."""
+        self._path = path
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -51,6 +61,11 @@ class Lock:
         except OSError:
             os.close(self._fd)
             raise
+
+    @property
+    def stands(self) -> bool:
+        """True if whoever wants the lock next meets this one: its file is still there."""
+        return _inode(self._path) == _inode(self._fd)
 
     def __enter__(self) -> Self:
         return self
@@ -66,6 +81,22 @@ class Lock:
         os.close(self._fd)
 
 
+async def patiently(take: Callable[[], T], patience: float) -> T:
+    """What `take` gives; for so many seconds it is tried again while another neod is there.
+
+    Raises AlreadyRunning, and what else `take` raises.
+    """
+    end = trio.current_time() + patience
+    while True:
+        await trio.lowlevel.checkpoint()
+        try:
+            return take()
+        except AlreadyRunning:
+            if trio.current_time() >= end:
+                raise
+        await trio.sleep(AGAIN)
+
+
 class Claim:
     """A path that is ours, with a socket that listens there. Close it to take it away again."""
 
@@ -76,16 +107,12 @@ class Claim:
                 f"{path} is longer than the {PATH_MAX} bytes that a socket's path may have; "
                 "set NEOD_SOCKET to a shorter one"
             )
-        make_private(path.parent)
-        if why := distrust(os.fspath(path), os.getuid()):
-            raise Unusable(f"the socket's folder cannot be trusted: {why}")
         self.path = path
-        self._lock = Lock(path.with_name(f"{path.name}.lock"))
+        self._lock = _lock_beside(path)
         try:
             _clear(path)
             self.socket = _bind(path)
-            found = path.lstat()
-            self._inode = found.st_dev, found.st_ino
+            self._inode = _inode(path)
         except BaseException:
             self._lock.__exit__(None, None, None)
             raise
@@ -100,13 +127,121 @@ class Claim:
         traceback: TracebackType | None,
     ) -> None:
         self.socket.close()
-        try:
-            found = self.path.lstat()
-            if (found.st_dev, found.st_ino) == self._inode:
-                self.path.unlink()
-        except FileNotFoundError:
-            pass
+        if self.whereabouts() == "ours":
+            self.path.unlink(missing_ok=True)
         self._lock.__exit__(None, None, None)
+
+    def whereabouts(self) -> Whereabouts:
+        """What is at the path now."""
+        return _whereabouts(self.path, self._inode)
+
+    def bind_anew(self) -> socket.socket:
+        """Listen at the path again, now that its file is gone; who was connected stays so.
+
+        The socket of before is left to whoever listens on it. Raises AlreadyRunning, Unusable,
+        OSError.
+        """
+        if not self._lock.stands:  # the folder was cleared
+            self._lock, cleared = _lock_beside(self.path), self._lock
+            cleared.__exit__(None, None, None)
+        self.socket = _bind(self.path)
+        self._inode = _inode(self.path)
+        return self.socket
+
+
+class Adopted:
+    """A socket that systemd listens on for neod, and goes on holding when neod is gone."""
+
+    def __init__(self, listening: socket.socket) -> None:
+        """Take the lock beside it. Raises AlreadyRunning, Unusable, OSError."""
+        self.socket = listening
+        self.path = Path(listening.getsockname())
+        self._lock = _lock_beside(self.path)
+        self._inode = _inode(self.path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.socket.close()
+        self._lock.__exit__(None, None, None)
+
+    def whereabouts(self) -> Whereabouts:
+        """What is at the path now."""
+        return _whereabouts(self.path, self._inode)
+
+
+def adoptable(passed: Sequence[int]) -> socket.socket | None:
+    """The socket among the descriptors that systemd passed; None if it passed none.
+
+    Raises Unusable unless it is one, with a path, that is listened on.
+    """
+    if not passed:
+        return None
+    if len(passed) > 1:
+        raise _not_adoptable(f"{len(passed)} descriptors, and neod has use for one")
+    try:
+        given = socket.socket(fileno=passed[0])
+    except OSError as error:
+        raise _not_adoptable(f"what is no socket ({error.strerror})") from None
+    what = _why_not(given)
+    if what:
+        given.close()
+        raise _not_adoptable(what)
+    return given
+
+
+def _why_not(given: socket.socket) -> str:
+    """What a socket is that cannot be adopted; empty if it can."""
+    if given.family != socket.AF_UNIX:
+        return "a socket that others than this machine may reach"
+    if given.type != socket.SOCK_STREAM:
+        return "a socket without connections"
+    if not given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return "a socket that is not listened on (Accept= has to be no)"
+    name = given.getsockname()
+    if not isinstance(name, str) or not name.startswith("/"):
+        return "a socket without a path, to which everybody may connect"
+    return ""
+
+
+def _not_adoptable(what: str) -> Unusable:
+    return Unusable(
+        f"systemd passed {what}; expected is one ListenStream= with a path, as in the neod.socket "
+        "that `neod install` writes; see: systemctl --user cat neod.socket"
+    )
+
+
+def _lock_beside(path: Path) -> Lock:
+    """Lock the socket's path, in a folder that is made if need be.
+
+    Raises AlreadyRunning, Unusable, OSError.
+    """
+    make_private(path.parent)
+    if why := distrust(os.fspath(path), os.getuid()):
+        raise Unusable(f"the socket's folder cannot be trusted: {why}")
+    return Lock(path.with_name(f"{path.name}.lock"))
+
+
+def _inode(of: Path | int) -> tuple[int, int] | None:
+    """Which file it is; None if there is none."""
+    try:
+        found = os.fstat(of) if isinstance(of, int) else os.lstat(of)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _whereabouts(path: Path, inode: tuple[int, int] | None) -> Whereabouts:
+    found = _inode(path)
+    if found is None:
+        return "gone"
+    return "ours" if found == inode else "another's"
 
 
 def _clear(path: Path) -> None:

@@ -123,16 +123,34 @@ class Server:
         """
         self._tasks = handler_nursery
         self._listening.setblocking(False)
-        with self._listening, self._spare, self._poller:
-            self._poller.register(self._listening, select.EPOLLIN)
-            task_status.started()
+        with self._spare, self._poller:
             try:
+                self._poller.register(self._listening, select.EPOLLIN)
+                task_status.started()
                 while True:
                     await self._wait()
                     self._turn_to_all()
                     self._look_at_the_clock()
             finally:
                 self._drain()
+                self._listening.close()
+
+    def listen_on(self, listening: socket.socket) -> None:
+        """Serve those who come to another socket from now on; who has come already stays.
+
+        The one of before is closed, and so is this one at the end.
+        """
+        if self._draining:
+            listening.close()
+            return
+        while self._accept() == BATCH:
+            pass
+        self._poller.unregister(self._listening)
+        self._listening.close()
+        self._listening = listening
+        self._listening.setblocking(False)
+        self._poller.register(self._listening, select.EPOLLIN)
+        self._resume = float("inf")
 
     # The desk: nothing in this part waits, but for the first.
 

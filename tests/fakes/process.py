@@ -60,10 +60,18 @@ class Home:
 class Process:
     """A command that is killed at the end, whatever happens."""
 
-    def __init__(self, *words: str, environ: dict[str, str]) -> None:
+    def __init__(
+        self,
+        *words: str,
+        environ: dict[str, str],
+        through: tuple[str, ...] = (),
+        pass_fds: tuple[int, ...] = (),
+    ) -> None:
+        """`through` is what starts it, by an exec."""
         self.popen = subprocess.Popen(
-            [sys.executable, "-m", "neod", *words],
+            [*through, sys.executable, "-m", "neod", *words],
             env=environ,
+            pass_fds=pass_fds,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -91,9 +99,14 @@ class Process:
 class Neod(Process):
     """`neod run`, which has said READY when this is made."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, listening: socket.socket | None = None) -> None:
+        """`listening` is passed as systemd passes the socket of a unit."""
         address = home.folder / "notify"
         address.unlink(missing_ok=True)
+        through: tuple[str, ...] = ()
+        if listening:
+            start = f'LISTEN_FDS=1 LISTEN_PID=$$ exec "$@" 3<&{listening.fileno()}'
+            through = ("bash", "-c", start, "-")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
             notify.bind(os.fspath(address))
             notify.settimeout(20)
@@ -102,9 +115,11 @@ class Neod(Process):
                 "--config",
                 os.fspath(home.config),
                 environ={**home.environ, "NOTIFY_SOCKET": os.fspath(address)},
+                through=through,
+                pass_fds=(listening.fileno(),) if listening else (),
             )
-            said = notify.recv(4096)
-        assert said == b"READY=1"
+            while (said := notify.recv(4096)) != b"READY=1":
+                assert said.startswith(b"STATUS=")
 
 
 class Sandbox(Process):

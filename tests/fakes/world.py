@@ -1,7 +1,7 @@
 """One account's whole world in virtual time: keeper, board, ledger, broker, clocks."""
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -121,7 +121,12 @@ class World:
         return self.board.standing.state
 
 
-def accounts_of(worlds: Mapping[str, World], news: News | None = None) -> Accounts:
+def accounts_of(
+    worlds: Mapping[str, World],
+    news: News | None = None,
+    *,
+    beside: Sequence[Callable[[Keeper], Awaitable[None]]] = (),
+) -> Accounts:
     """The accounts of a daemon, each in a world; ones that come later get worlds of the same kind.
 
     A world's keeper and board are those that its account has had last.
@@ -142,7 +147,8 @@ def accounts_of(worlds: Mapping[str, World], news: News | None = None) -> Accoun
         world.keeper = world.keeper_of(account)
         return world.keeper
 
-    return Accounts({name: world.keeper for name, world in worlds.items()}, make, remake)
+    keepers = {name: world.keeper for name, world in worlds.items()}
+    return Accounts(keepers, make, remake, beside)
 
 
 class TotpTable(TypedDict, total=False):
