@@ -4,7 +4,6 @@ Knows no route, no listener and no other connection. This is the whole of what n
 connection; what the server does faster for some has to say the same.
 """
 
-import select
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
@@ -185,17 +184,6 @@ def isolated() -> Iterator[None]:
 
 async def converse(stream: trio.SocketStream, respond: Respond, limits: config.Server) -> None:
     """One connection from accept to close, on its own. Raises nothing but cancellation."""
-    conversation = Conversation(stream, respond, limits)
     with isolated():
-        async with stream, trio.open_nursery() as nursery:
-            nursery.start_soon(_watch, stream.socket, conversation)
-            await conversation.run()
-            nursery.cancel_scope.cancel(reason="done")
-
-
-async def _watch(peer: trio.socket.SocketType, conversation: Conversation) -> None:
-    """Tell of a hang-up. A peer that only closed its own direction is still there."""
-    with select.epoll() as poller:
-        poller.register(peer.fileno(), 0)  # hang-ups are always told
-        await trio.lowlevel.wait_readable(poller)
-    conversation.hang_up()
+        async with stream:
+            await Conversation(stream, respond, limits).run()
