@@ -817,6 +817,22 @@ async def test_what_is_asked_at_the_moment_of_the_stop_is_answered(
     assert await client.closed()
 
 
+async def test_who_stands_at_the_door_at_the_moment_of_the_stop_is_answered(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    site = await serve(nursery)
+    client, silent = site.connect(), site.connect()
+
+    client.send_at_once(GET)
+    await site.stop()
+
+    answer = await client.answer()
+    assert (answer.status, answer.headers["connection"]) == (200, "close")
+    assert await client.closed()
+    assert await silent.closed()
+    assert trio.current_time() == 0
+
+
 async def test_who_comes_after_the_stop_finds_nobody(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
