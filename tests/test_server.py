@@ -205,6 +205,23 @@ async def test_a_request_may_come_byte_by_byte(
     assert (await client.answer()).body == b"POST /a 3"
 
 
+@pytest.mark.parametrize("more", [b"\n", b"\r\n", b"\r\n\r\n"])
+async def test_empty_lines_between_requests_are_no_request(
+    autojump_clock: MockClock, nursery: trio.Nursery, more: bytes
+) -> None:
+    client = (await serve(nursery)).connect()
+
+    for _ in range(2):
+        assert (await client.ask(GET + more)).status == 200
+        await client.send(more)
+        await trio.sleep(60)
+    await client.send(GET + more)
+    await client.stream.send_eof()
+
+    assert (await client.answer()).status == 200
+    assert await client.closed()
+
+
 async def test_head_gets_the_length_of_a_body_and_no_body(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
@@ -384,8 +401,6 @@ async def test_a_peer_that_reads_nothing_of_a_small_answer_is_cut_off(
     "said",
     [
         b"garbage\r\n\r\n",
-        b"\r\n\r\n",
-        b"\n\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\n\n",
         b"GET / HTTP/1.1\r\nX: " + b"a" * 8 * 1024,
         b"a" * 8 * 1024,

@@ -74,7 +74,7 @@ class Conversation:
 
     async def answer(self) -> bool:
         """Answer all that was asked. True if the connection is kept, and the peer silent now."""
-        while self._received:
+        while self._asked():
             try:
                 request = await self._request()
                 body = await self._body(request.length)
@@ -106,6 +106,11 @@ class Conversation:
         if not self._draining:
             with trio.move_on_after(patience) as self._silence:
                 self._received += await self._stream.receive_some(CHUNK)
+        return bool(self._received)
+
+    def _asked(self) -> bool:
+        """Whether anything was asked. Empty lines, as clients leave after a body, are nothing."""
+        self._received = self._received.lstrip(b"\r\n")  # RFC 9112 2.2
         return bool(self._received)
 
     async def _request(self) -> Request:

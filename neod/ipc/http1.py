@@ -77,7 +77,6 @@ def split_head(received: bytes | bytearray, max_head: int = HEAD_MAX) -> int:
 
 def parse(head: bytes, *, max_body: int = BODY_MAX) -> Request:
     """The request whose whole head this is. Raises BadRequest."""
-    head = head.lstrip(b"\r\n")  # RFC 9112 2.2: what a sloppy client leaves after a body
     if not _HAS_HOST.search(head):  # which means nothing on a Unix socket, and h11 insists on it
         head = head.replace(b"\n", b"\nHost:\r\n", 1)
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head) + 1)
