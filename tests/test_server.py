@@ -222,6 +222,22 @@ async def test_empty_lines_between_requests_are_no_request(
     assert await client.closed()
 
 
+async def test_who_waits_for_a_word_before_it_sends_a_body_is_given_it(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    client = (await serve(nursery)).connect()
+    head = b"POST / HTTP/%b\r\nExpect: 100-Continue\r\nContent-Length: 3\r\n\r\n"
+
+    await client.send(head % b"1.1")
+    assert await client.stream.receive_some() == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert (await client.ask(b"abc")).body == b"POST / 3"
+
+    for unasked in (head % b"1.1" + b"abc", head % b"1.0"):
+        await client.send(unasked)
+    await client.send(b"abc")
+    assert [(await client.answer()).status for _ in range(2)] == [200, 200]
+
+
 async def test_head_gets_the_length_of_a_body_and_no_body(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:

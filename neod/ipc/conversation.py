@@ -11,6 +11,7 @@ import trio
 
 from neod import config, log
 from neod.ipc.http1 import (
+    CONTINUE,
     LAST_CHUNK,
     BadRequest,
     Problem,
@@ -77,7 +78,7 @@ class Conversation:
         while self._asked():
             try:
                 request = await self._request()
-                body = await self._body(request.length)
+                body = await self._body(request)
             except BadRequest as error:
                 await self.refuse(Problem("bad_request", str(error)))
                 return False
@@ -125,8 +126,11 @@ class Conversation:
             return parse(head, max_body=self._limits.max_body)
         raise BadRequest(f"the head took longer than {self._limits.head_timeout:g} s")
 
-    async def _body(self, length: int) -> bytes:
+    async def _body(self, request: Request) -> bytes:
+        length = request.length
         with trio.move_on_after(BODY_TIME):
+            if len(self._received) < length and request.waits:
+                await self.send(CONTINUE)
             while len(self._received) < length:
                 some = await self._stream.receive_some(CHUNK)
                 if not some:
