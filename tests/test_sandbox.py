@@ -13,6 +13,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from neod import cli, config
 from neod.ipc.http1 import Response
@@ -360,6 +361,23 @@ async def test_a_request_that_hangs_is_not_answered_and_holds_up_no_other() -> N
         assert sandbox.broker.logins == 0
         assert sandbox.told == [(f"/{VALIDATE}", 0)]
         assert (await sandbox.login()).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["hang", "cut"])
+async def test_nothing_stays_of_a_request_that_got_no_whole_answer(
+    autojump_clock: MockClock, name: str
+) -> None:
+    async with served(name) as sandbox:
+        await wait_all_tasks_blocked()
+        before = trio.lowlevel.current_statistics().tasks_living
+        port = sandbox.http.base_url.port or 0
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            await stream.send_all(b"GET /login HTTP/1.1\r\n\r\n")
+            await trio.sleep(100)
+            assert sandbox.told == [("/login", 0 if name == "hang" else 404)]
+        await trio.sleep(1)
+
+        assert trio.lowlevel.current_statistics().tasks_living == before
 
 
 async def test_a_slow_answer_comes_when_its_time_has_come() -> None:

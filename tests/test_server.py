@@ -206,6 +206,39 @@ async def test_a_request_may_come_byte_by_byte(
     assert (await client.answer()).body == b"POST /a 3"
 
 
+@pytest.mark.parametrize("more", [b"\n", b"\r\n", b"\r\n\r\n"])
+async def test_empty_lines_between_requests_are_no_request(
+    autojump_clock: MockClock, nursery: trio.Nursery, more: bytes
+) -> None:
+    client = (await serve(nursery)).connect()
+
+    for _ in range(2):
+        assert (await client.ask(GET + more)).status == 200
+        await client.send(more)
+        await trio.sleep(60)
+    await client.send(GET + more)
+    await client.stream.send_eof()
+
+    assert (await client.answer()).status == 200
+    assert await client.closed()
+
+
+async def test_who_waits_for_a_word_before_it_sends_a_body_is_given_it(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    client = (await serve(nursery)).connect()
+    head = b"POST / HTTP/%b\r\nExpect: 100-Continue\r\nContent-Length: 3\r\n\r\n"
+
+    await client.send(head % b"1.1")
+    assert await client.stream.receive_some() == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert (await client.ask(b"abc")).body == b"POST / 3"
+
+    for unasked in (head % b"1.1" + b"abc", head % b"1.0"):
+        await client.send(unasked)
+    await client.send(b"abc")
+    assert [(await client.answer()).status for _ in range(2)] == [200, 200]
+
+
 async def test_head_gets_the_length_of_a_body_and_no_body(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
@@ -387,8 +420,6 @@ async def test_a_peer_that_reads_nothing_of_a_small_answer_is_cut_off(
     "said",
     [
         b"garbage\r\n\r\n",
-        b"\r\n\r\n",
-        b"\n\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\n\n",
         b"GET / HTTP/1.1\r\nX: " + b"a" * 8 * 1024,
         b"a" * 8 * 1024,
@@ -822,6 +853,22 @@ async def test_what_is_asked_at_the_moment_of_the_stop_is_answered(
     answer = await client.answer()
     assert (answer.status, answer.headers["connection"]) == (200, "close")
     assert await client.closed()
+
+
+async def test_who_stands_at_the_door_at_the_moment_of_the_stop_is_answered(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    site = await serve(nursery)
+    client, silent = site.connect(), site.connect()
+
+    client.send_at_once(GET)
+    await site.stop()
+
+    answer = await client.answer()
+    assert (answer.status, answer.headers["connection"]) == (200, "close")
+    assert await client.closed()
+    assert await silent.closed()
+    assert trio.current_time() == 0
 
 
 async def test_who_comes_after_the_stop_finds_nobody(

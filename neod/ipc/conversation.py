@@ -4,7 +4,6 @@ Knows no route, no listener and no other connection. This is the whole of what n
 connection; what the server does faster for some has to say the same.
 """
 
-import select
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,6 +12,7 @@ import trio
 from neod import config, log
 from neod.ipc.clients import Client
 from neod.ipc.http1 import (
+    CONTINUE,
     LAST_CHUNK,
     BadRequest,
     Problem,
@@ -75,10 +75,10 @@ class Conversation:
 
     async def answer(self) -> bool:
         """Answer all that was asked. True if the connection is kept, and the peer silent now."""
-        while self._received:
+        while self._asked():
             try:
                 request = await self._request()
-                body = await self._body(request.length)
+                body = await self._body(request)
             except BadRequest as error:
                 await self.refuse(Problem("bad_request", str(error)))
                 return False
@@ -109,6 +109,11 @@ class Conversation:
                 self._received += await self._stream.receive_some(CHUNK)
         return bool(self._received)
 
+    def _asked(self) -> bool:
+        """Whether anything was asked. Empty lines, as clients leave after a body, are nothing."""
+        self._received = self._received.lstrip(b"\r\n")  # RFC 9112 2.2
+        return bool(self._received)
+
     async def _request(self) -> Request:
         with trio.move_on_after(self._limits.head_timeout):
             while not (end := split_head(self._received, self._limits.max_head)):
@@ -121,8 +126,11 @@ class Conversation:
             return parse(head, max_body=self._limits.max_body)
         raise BadRequest(f"the head took longer than {self._limits.head_timeout:g} s")
 
-    async def _body(self, length: int) -> bytes:
+    async def _body(self, request: Request) -> bytes:
+        length = request.length
         with trio.move_on_after(BODY_TIME):
+            if len(self._received) < length and request.waits:
+                await self.send(CONTINUE)
             while len(self._received) < length:
                 some = await self._stream.receive_some(CHUNK)
                 if not some:
@@ -189,17 +197,6 @@ def isolated() -> Iterator[None]:
 
 async def converse(stream: trio.SocketStream, respond: Respond, limits: config.Server) -> None:
     """One connection from accept to close, on its own. Raises nothing but cancellation."""
-    conversation = Conversation(stream, respond, limits)
     with isolated():
-        async with stream, trio.open_nursery() as nursery:
-            nursery.start_soon(_watch, stream.socket, conversation)
-            await conversation.run()
-            nursery.cancel_scope.cancel(reason="done")
-
-
-async def _watch(peer: trio.socket.SocketType, conversation: Conversation) -> None:
-    """Tell of a hang-up. A peer that only closed its own direction is still there."""
-    with select.epoll() as poller:
-        poller.register(peer.fileno(), 0)  # hang-ups are always told
-        await trio.lowlevel.wait_readable(poller)
-    conversation.hang_up()
+        async with stream:
+            await Conversation(stream, respond, limits).run()

@@ -15,6 +15,7 @@ import msgspec
 
 from neoctl.wire import BODY_MAX, HEAD_MAX, PASSES_BY_ITSELF, PROBLEMS
 
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _HAS_HOST = re.compile(rb"^host[ \t]*:", re.IGNORECASE | re.MULTILINE)
@@ -30,6 +31,11 @@ class Request(msgspec.Struct, frozen=True):
     length: int  # bytes of the body
     keep_alive: bool
     old: bool = False  # HTTP/1.0: who speaks it knows no chunks
+
+    @property
+    def waits(self) -> bool:
+        """True if its body comes only after a word that it may (RFC 9110 10.1.1)."""
+        return not self.old and self.headers.get("expect", "").lower() == "100-continue"
 
     def __repr__(self) -> str:
         return f"Request({self.method} {self.path})"
@@ -78,7 +84,6 @@ def split_head(received: bytes | bytearray, max_head: int = HEAD_MAX) -> int:
 
 def parse(head: bytes, *, max_body: int = BODY_MAX) -> Request:
     """The request whose whole head this is. Raises BadRequest."""
-    head = head.lstrip(b"\r\n")  # RFC 9112 2.2: what a sloppy client leaves after a body
     if not _HAS_HOST.search(head):  # which means nothing on a Unix socket, and h11 insists on it
         head = head.replace(b"\n", b"\nHost:\r\n", 1)
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head) + 1)

@@ -276,6 +276,7 @@ class Server:
 
     def _drain(self) -> None:
         self._draining = True
+        self._accept()  # who is at the door has been let in by the kernel already
         for connection in list(self._connections.values()):
             if connection.conversation is None:
                 self._send_away(connection)

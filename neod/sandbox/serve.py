@@ -5,6 +5,7 @@ nothing of what Kotak answers.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from email.utils import formatdate
 from functools import partial
 
@@ -86,7 +87,8 @@ class Sandbox:
             log.event("fault", name=fault.name)
             if fault.name == "hang":
                 self._told(request.path, 0)
-                await trio.sleep_forever()  # until the peer hangs up, which ends this
+                await _hang(stream)
+                return Response(504, b"")  # which has nowhere to go
             answer = fault.reply or fault.spoil(self._ask(request, body))
             await trio.sleep(fault.delay)
         self._told(request.path, answer.status)
@@ -107,12 +109,20 @@ class Sandbox:
         return self._clock.wall() + self._faults.skew
 
 
-async def _cut(stream: trio.SocketStream, answer: Response) -> None:
-    """Send the head and half of the body, and hang up. Never returns: the closing ends it."""
-    whole = encode(answer, keep_alive=True)
-    await stream.send_all(whole[: len(whole) - (len(answer.body) + 1) // 2])
+async def _hang(stream: trio.SocketStream) -> None:
+    """Say nothing until the peer has had enough, and close."""
+    with suppress(trio.BrokenResourceError):
+        async for _ in stream:
+            pass
     await stream.aclose()
-    await trio.sleep_forever()
+
+
+async def _cut(stream: trio.SocketStream, answer: Response) -> None:
+    """Send the head and half of the body, and close, so that the rest has nowhere to go."""
+    whole = encode(answer, keep_alive=True)
+    with suppress(trio.BrokenResourceError):
+        await stream.send_all(whole[: len(whole) - (len(answer.body) + 1) // 2])
+    await stream.aclose()
 
 
 class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

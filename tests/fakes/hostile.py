@@ -1,5 +1,7 @@
 """Peers as nobody wants them: slow, half, garbled, huge, greedy, gone. Each ends in the end."""
 
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -57,6 +59,27 @@ async def waits_and_goes(stream: trio.SocketStream) -> None:
     await trio.sleep(0.5)
 
 
+async def out_of_band(stream: trio.SocketStream) -> None:
+    while True:
+        await stream.socket.send(b"G", socket.MSG_OOB)
+        await trio.sleep(0.05)
+
+
+async def gives_descriptors(stream: trio.SocketStream) -> None:
+    own = stream.socket.fileno()
+    given = socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("2i", own, own)
+    await stream.socket.sendmsg([GET], [given])
+    await stream.socket.sendmsg([GET[:20]], [given])
+    await stream.send_eof()
+    await read_to_the_end(stream)
+
+
+async def has_no_ears(stream: trio.SocketStream) -> None:
+    stream.socket.shutdown(socket.SHUT_RD)
+    await stream.send_all(GET)
+    await trio.sleep(0.5)
+
+
 async def says_nothing(stream: trio.SocketStream) -> None:
     await read_to_the_end(stream)
 
@@ -64,6 +87,7 @@ async def says_nothing(stream: trio.SocketStream) -> None:
 HOSTILE = (
     *(slow_head, half_a_request, half_a_body, garbage, head_of_64_kib, pipelining),
     *(pipelining_and_reading_nothing, early_close, waits_and_goes, says_nothing),
+    *(out_of_band, gives_descriptors, has_no_ears),
 )
 
 
