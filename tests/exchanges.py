@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -84,12 +85,12 @@ class Neod:
     def stop(self) -> None:
         self._stop.set()
 
-    async def ask(self, line: str, *headers: str, body: str = "") -> str:
+    async def ask(self, line: str, *headers: str, body: str = "") -> "Exchange":
         """The exchange that begins with this line, whole."""
         begun = await self.begin(line, *headers, body=body)
         return await begun.end()
 
-    async def post(self, target: str, body: str) -> str:
+    async def post(self, target: str, body: str) -> "Exchange":
         return await self.ask(f"POST {target} HTTP/1.1", body=body)
 
     async def begin(self, line: str, *headers: str, body: str = "") -> "Begun":
@@ -111,12 +112,35 @@ class Begun:
         self._stream = stream
         self._asked = trio.current_time()
 
-    async def end(self) -> str:
-        received = await _whole(self._stream)
+    async def end(self) -> "Exchange":
+        answer = await _whole(self._stream)
         await self._stream.aclose()
-        took = trio.current_time() - self._asked
-        later = f"({took:.0f} s later)\n\n" if took >= 1 and b"ndjson" not in received else ""
-        return f"{self._request}{later}{_shown(received)}"
+        return Exchange(self._request, answer, trio.current_time() - self._asked)
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    """A request as it is shown, and the bytes of its answer, so many seconds later.
+
+    `hidden` is what is not shown of it, beside what never is: a regular expression -> what stands
+    in its place.
+    """
+
+    request: str
+    answer: bytes
+    took: float
+    hidden: Mapping[str, str] = {}
+
+    @property
+    def shown(self) -> str:
+        later = self.took >= 1 and b"ndjson" not in self.answer
+        text = self.request + (f"({self.took:.0f} s later)\n\n" if later else "")
+        text += _shown(self.answer)
+        for found, instead in self.hidden.items():
+            text = re.sub(found, instead, text, flags=re.DOTALL)
+        return text
+
+    def but(self, found: str, instead: str) -> "Exchange":
+        return msgspec.structs.replace(self, hidden={**self.hidden, found: instead})
 
 
 async def _whole(stream: trio.SocketStream) -> bytes:
@@ -167,7 +191,7 @@ async def _running(world: World, **limits: int) -> AsyncIterator[Neod]:
 
 # The scenes. Each has a daemon of its own, and puts what is exchanged with it under a name.
 
-Told = dict[str, str]
+Told = dict[str, Exchange]
 
 
 async def _a_morning(told: Told) -> None:
@@ -181,8 +205,8 @@ async def _a_morning(told: Told) -> None:
         await trio.sleep(5)
         told["token"] = await neod.ask("GET /v1/token HTTP/1.1")
         told["session"] = await neod.ask("GET /v1/session?account=main&min_valid=60 HTTP/1.1")
-        whole = await neod.ask("GET /v1/session HTTP/1.0")
-        told["session-1.0"] = re.sub(r'("kind":"trade"),.*', r"\1,…}", whole, flags=re.DOTALL)
+        plain = await neod.ask("GET /v1/session HTTP/1.0")
+        told["session-1.0"] = plain.but(r'("kind":"trade"),.*', r"\1,…}")
         told["min-valid"] = await neod.ask("GET /v1/token?min_valid=86400 HTTP/1.1")
         told["livez"] = await neod.ask("GET /livez HTTP/1.1")
         told["readyz"] = await neod.ask("GET /readyz HTTP/1.1")
@@ -262,7 +286,7 @@ async def _otp(told: Told) -> None:
         code = world.kotak.broker.otp
         assert code
         given = await neod.post("/v1/otp", f'{{"account":"main","otp":"{code}"}}')
-        told["otp"] = given.replace(f'"{code}"', '"2468"')
+        told["otp"] = given.but(f'"{code}"', '"2468"')
 
 
 async def _an_outage(told: Told) -> None:
@@ -305,13 +329,14 @@ def names(document: str) -> list[str]:
     return [found[1] for found in _PLACE.finditer(document)]
 
 
-def filled(document: str, found: Mapping[str, str]) -> str:
+def filled(document: str, found: Mapping[str, Exchange]) -> str:
     """The document with the exchanges in their places; what is in other places stays."""
 
     def fill(place: re.Match[str]) -> str:
         if place[1] not in found:
             return place[0]
-        return f"<!-- exchange: {place[1]} -->\n\n```http\n{found[place[1]].rstrip()}\n```\n"
+        shown = found[place[1]].shown.rstrip()
+        return f"<!-- exchange: {place[1]} -->\n\n```http\n{shown}\n```\n"
 
     return _PLACE.sub(fill, document)
 

@@ -65,9 +65,12 @@ def test_each_exchange_has_one_place_and_each_place_an_exchange() -> None:
 
 def test_a_place_is_filled_and_filled_anew_and_others_are_left_alone() -> None:
     document = "a\n\n<!-- exchange: x -->\n\nb\n\n<!-- exchange: y -->\n\n```http\nold\n```\n"
-    once = exchanges.filled(document, {"x": "GET /x\n"})
-    assert once == document.replace("x -->\n", "x -->\n\n```http\nGET /x\n```\n")
-    assert exchanges.filled(once, {"x": "GET /z\n"}) == once.replace("GET /x", "GET /z")
+    found = exchanges.Exchange("GET /x\n\n", b"HTTP/1.1 200 OK\r\n\r\n", 0)
+    once = exchanges.filled(document, {"x": found})
+    shown = "```http\nGET /x\n\nHTTP/1.1 200 OK\n```"
+    assert once == document.replace("x -->\n", f"x -->\n\n{shown}\n")
+    other = found.but("200 OK", "204 No Content")
+    assert exchanges.filled(once, {"x": other}) == once.replace("200 OK", "204 No Content")
 
 
 @pytest.mark.parametrize("route", [*api.ROUTES])
