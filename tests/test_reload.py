@@ -94,7 +94,7 @@ async def test_a_faulty_file_changes_nothing_and_says_what_is_wrong(
         assert (code(answer), answer.status) == ("bad_request", 400)
         assert "nothing is changed" in str(told(answer)["detail"])
         assert "account.main.mpin: is no secret" in str(told(answer)["detail"])
-        assert told(answer)["action"] == "neod check"
+        assert told(answer)["action"] == "neod check --config config.toml"
         assert life.accounts["main"].account == world.account
         assert life.server == []
         assert world.board.valid()

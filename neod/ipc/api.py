@@ -264,7 +264,7 @@ class Api:
             return _json({"detail": await self.reload()})
         except config.ConfigError as error:
             why = f"nothing is changed: {error}"
-            raise Problem("bad_request", why, action="neod check") from None
+            raise Problem("bad_request", why, action=_check(error)) from None
         except OSError as error:
             why = f"nothing is changed: {error.filename}: {error.strerror}"
             raise Problem("bad_request", why) from None
@@ -314,8 +314,13 @@ def _mistakes(error: config.ConfigError) -> Problem:
     return Problem(
         "blocked",
         f"the configuration {error.path} cannot be used: {error.keys}",
-        action=f"neod check --config {shlex.quote(str(error.path))}; then: neoctl reload",
+        action=f"{_check(error)}; then: neoctl reload",
     )
+
+
+def _check(error: config.ConfigError) -> str:
+    """The command that shows what is wrong with a configuration."""
+    return f"neod check --config {shlex.quote(str(error.path))}"
 
 
 class _Which(msgspec.Struct, frozen=True):
