@@ -10,124 +10,18 @@ import os
 import sys
 
 from neoctl import __version__, client, wire
+from neoctl.options import OPTIONS, Options, Usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    Run = Callable[["Options", Mapping[str, str]], int]
+    Run = Callable[[Options, Mapping[str, str]], int]
 
-USAGE = """\
-usage: neoctl VERB [options]
-
-  token               the current session's token
-  session             the whole session, as JSON
-  get FIELD           one field of it: sid, ucc, expires_at, headers.Auth, extra.caches …
-  headers             the headers that Kotak's API wants, for: curl -H @-
-  status              what neod is doing, account by account
-  renew               log in now
-  otp                 hand neod the one-time password it waits for, from a prompt or stdin
-  reject GENERATION   say that the broker refused this session; --evidence TEXT is why
-  unblock [--force]   allow one more login after refused or unanswered ones
-  pause, resume       no login by itself from now on; logins again
-  reload              have neod read its configuration anew
-  watch               what happens, a line each, from now on
-  clients             who is connected, and which session each of them got
-  logins              what was sent to the broker, why, on whose word; what came of it
-  socket              the path of neod's socket
-  version             the versions of neoctl and neod
-
-  -a, --account NAME  which account (or $NEOD_ACCOUNT)
-  --json              JSON in place of text
-  --min-valid SECONDS fail unless the session lives that long yet
-  --wait SECONDS      how long to wait for a session (default 0, at most 300)
-  --limit N           how many logins to show (default 20)
-
-exit status: 0 done, 2 usage, 3 neod is not running, 4 not ready, 5 a person is needed,
-6 the broker cannot be reached, 7 not valid for long enough, 8 forbidden, 1 anything else
-"""
 RELOAD_TIME = 10.0  # seconds: secrets are read anew, and a command may print them
 LOGIN_TIME = 65.0  # seconds: neod answers when a login is done, which may take a minute
 # Verbs that the design names and this version does not have.
-LATER = frozenset(
-    {
-        *("env", "exec", "wait", "doctor"),
-    }
-)
-
-
-class Usage(Exception):  # noqa: N818 - it says how to use it
-    """The command line cannot be understood."""
-
-
-class Options:
-    """A command line, taken apart."""
-
-    def __init__(self, argv: list[str], environ: Mapping[str, str]) -> None:
-        self.words: list[str] = []
-        self.given: set[str] = set()
-        self.account = environ.get("NEOD_ACCOUNT", "")
-        self.json = False
-        self.force = False
-        self.min_valid: float | None = None
-        self.wait = 0.0
-        self.limit = 20
-        self.evidence = ""
-        rest = iter(argv)
-        for word in rest:
-            name, equals, value = word.partition("=")
-            if name in ("-a", "--account", "--min-valid", "--wait", "--limit", "--evidence"):
-                if not equals:
-                    value = next(rest, "")
-                if not value or (value.startswith("--") and not equals):
-                    raise Usage(f"{name} needs a value")
-                name = "--account" if name == "-a" else name
-                self.given.add(name)
-                self._set(name, value)
-            elif word in ("--json", "--force"):
-                self.given.add(word)
-                self.json |= word == "--json"
-                self.force |= word == "--force"
-            elif word.startswith("-"):
-                raise Usage(f"unknown option {word}")
-            else:
-                self.words.append(word)
-
-    def _set(self, name: str, value: str) -> None:
-        if name == "--account":
-            self.account = value
-            return
-        if name == "--evidence":
-            self.evidence = value
-            return
-        if name == "--limit":
-            if not (value.isascii() and value.isdigit() and 0 < len(value) < 7):
-                raise Usage(f"--limit takes a whole number, not {value!r}")
-            self.limit = int(value)
-            return
-        try:
-            seconds = float(value)
-        except ValueError:
-            seconds = -1.0
-        if not 0 <= seconds < float("inf"):
-            raise Usage(f"{name} takes a number of seconds, not {value!r}")
-        if name == "--wait":
-            if seconds > wire.WAIT_MAX:
-                raise Usage(f"--wait takes at most {wire.WAIT_MAX:.0f} seconds")
-            self.wait = seconds
-        else:
-            self.min_valid = seconds
-
-    def query(self) -> str:
-        """The options as a query string."""
-        parts = []
-        if self.account:
-            parts.append(f"account={client.quote(self.account)}")
-        if self.min_valid is not None:
-            parts.append(f"min_valid={_number(self.min_valid)}")
-        if self.wait:
-            parts.append(f"wait={_number(self.wait)}")
-        return "?" + "&".join(parts) if parts else ""
+LATER = frozenset({"doctor"})
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -152,22 +46,22 @@ def main(argv: list[str] | None = None) -> int:
 
 def _main(argv: list[str], environ: Mapping[str, str]) -> int:
     if not argv:
-        sys.stderr.write(USAGE)
+        sys.stderr.write(usage())
         return 2
     try:
         if argv[0] in LATER:
             raise Usage(f"{argv[0]!r} is not part of this version ({__version__})")
         if argv[0] == "help" or "-h" in argv or "--help" in argv:
-            sys.stdout.write(USAGE)
+            sys.stdout.write(usage())
             return 0
         options = Options(["version"] if argv == ["--version"] else argv, environ)
         verb, *words = options.words or [""]
         if verb not in VERBS:
             raise Usage(f"unknown verb {verb!r}" if verb else "which verb?")
-        run, takes, allowed = VERBS[verb]
-        if len(words) != takes:
-            raise Usage(f"neoctl {verb} takes {takes or 'no'} argument(s)")
-        if stray := options.given - allowed:
+        run, takes, allowed, _ = VERBS[verb]
+        if takes != "-- CMD..." and (options.command is not None or len(words) != bool(takes)):
+            raise Usage(f"neoctl {verb} takes {takes or 'no argument'}")
+        if stray := options.given.keys() - allowed:
             raise Usage(f"neoctl {verb} does not take {', '.join(sorted(stray))}")
         return _understood(run, options, environ)
     except Usage as error:
@@ -199,13 +93,8 @@ def _fail(problem: client.Problem) -> int:
     return wire.exit_status(problem.code)
 
 
-def _number(seconds: float) -> str:
-    """The number as it was typed: rounded, it would ask for something else."""
-    return str(int(seconds)) if seconds.is_integer() else client.quote(repr(seconds))
-
-
 def _token(options: Options, environ: Mapping[str, str]) -> int:
-    reply = client.get(f"/v1/token{options.query()}", environ=environ, wait=options.wait)
+    reply = client.get(f"/v1/token{options.query()}", environ=environ, wait=options.wait or 0)
     token = reply.body.decode("ascii").rstrip("\n")
     expires, generation = reply.headers["neod-expires-at"], reply.headers["neod-generation"]
     if options.json:
@@ -216,7 +105,7 @@ def _token(options: Options, environ: Mapping[str, str]) -> int:
 
 
 def _session(options: Options, environ: Mapping[str, str]) -> int:
-    reply = client.get(f"/v1/session{options.query()}", environ=environ, wait=options.wait)
+    reply = client.get(f"/v1/session{options.query()}", environ=environ, wait=options.wait or 0)
     sys.stdout.write(reply.body.decode())
     return 0
 
@@ -253,11 +142,90 @@ def _headers(options: Options, environ: Mapping[str, str]) -> int:
     return 0
 
 
+def _env(options: Options, environ: Mapping[str, str]) -> int:
+    from neoctl import env
+
+    found = env.values(_load_session(options, environ))
+    if options.json:
+        import json
+
+        print(json.dumps(found))
+    else:
+        sys.stdout.write(env.lines(found, options.choice("--shell")))
+    return 0
+
+
+def _exec(options: Options, environ: Mapping[str, str]) -> int:
+    if not options.command:
+        raise Usage("neoctl exec takes a command: neoctl exec -- CMD [ARGUMENT...]")
+    from neoctl import execute
+
+    def told(what: str) -> None:
+        sys.stderr.write(f"neoctl: {what}\n")
+        sys.stderr.flush()
+
+    try:
+        session = _await_session(options, environ, options.wait)
+        return execute.run(
+            options.command,
+            environ,
+            session,
+            values="--env" in options.given,
+            on_rotate=options.choice("--on-rotate"),
+            told=told,
+        )
+    except client.Problem as problem:
+        _fail(problem)
+    except (ValueError, KeyError, TypeError) as error:
+        told(f"the answer cannot be understood ({error})")
+    return execute.FAILED
+
+
+def _wait(options: Options, environ: Mapping[str, str]) -> int:
+    _await_session(options, environ, wire.WAIT_MAX if options.wait is None else options.wait)
+    return 0
+
+
+def _await_session(
+    options: Options, environ: Mapping[str, str], seconds: float | None
+) -> dict[str, object]:
+    """The session, as soon as there is one; waits for neod itself too. For ever if None."""
+    import json
+    import time
+
+    end = None if seconds is None else time.monotonic() + seconds
+    said = ""
+    while True:
+        left = _TURN if end is None else min(_TURN, max(0.0, end - time.monotonic()))
+        try:
+            target = f"/v1/session{options.query(round(left, 3))}"
+            reply = client.get(target, environ=environ, wait=left)
+            return dict(json.loads(reply.body))
+        except client.Problem as problem:
+            over = end is not None and time.monotonic() >= end
+            if over or problem.code not in _AWAITED:
+                raise
+            if problem.code != said:  # so that who waits knows for what
+                said = problem.code
+                sys.stderr.write(f"neoctl: waits; {problem.code}: {problem.detail}\n")
+                sys.stderr.flush()
+            if problem.code not in _HELD:
+                time.sleep(0.5)
+
+
+_TURN = 30.0  # seconds that neod is asked to hold on at a time
+_HELD = frozenset({"not_ready", "broker_unavailable", "otp_needed", "min_valid_unreachable"})
+_AWAITED = _HELD | {
+    *("not_running", "login_budget", "too_many_connections", "shutting_down"),
+    *("credentials_rejected", "blocked", "paused"),
+}
+
+
 def _load_session(options: Options, environ: Mapping[str, str]) -> dict[str, object]:
     import json
 
     target = f"/v1/session{options.query()}"
-    session = json.loads(client.get(target, environ=environ, wait=options.wait).body)
+    session = json.loads(client.get(target, environ=environ, wait=options.wait or 0).body)
     return dict(session)
 
 
@@ -280,12 +248,16 @@ def _status(options: Options, environ: Mapping[str, str]) -> int:
         return 0
     from neoctl import glance
 
-    sys.stdout.write(glance.at(status))
+    if "--line" in options.given:
+        sys.stdout.write(glance.line(status))
+    else:
+        colours = sys.stdout.isatty() and not environ.get("NO_COLOR")
+        sys.stdout.write(glance.at(status, colours=colours))
     return 0
 
 
 def _unblock(options: Options, environ: Mapping[str, str]) -> int:
-    return _post("/v1/unblock", {"force": options.force}, options, environ, wait=0)
+    return _post("/v1/unblock", {"force": "--force" in options.given}, options, environ, wait=0)
 
 
 def _renew(options: Options, environ: Mapping[str, str]) -> int:
@@ -309,7 +281,9 @@ def _reject(options: Options, environ: Mapping[str, str]) -> int:
     if not (word.isascii() and word.isdigit() and len(word) < 19):
         raise Usage(f"neoctl reject takes a generation, not {word!r}: neoctl get generation")
     # From stdin, where it does not stand in an argv: it may be a reply with anything in it.
-    evidence = sys.stdin.read() if options.evidence == "-" else options.evidence
+    evidence = options.given.get("--evidence")
+    if evidence == "-":
+        evidence = sys.stdin.read()
     fields: dict[str, object] = {"generation": int(word), "evidence": evidence or None}
     return _post("/v1/reject", fields, options, environ, wait=LOGIN_TIME)
 
@@ -317,7 +291,7 @@ def _reject(options: Options, environ: Mapping[str, str]) -> int:
 def _logins(options: Options, environ: Mapping[str, str]) -> int:
     import json
 
-    parts = [f"limit={options.limit}"]
+    parts = [f"limit={options.whole('--limit', 20)}"]
     if options.account:
         parts.append(f"account={client.quote(options.account)}")
     reply = client.get(f"/v1/logins?{'&'.join(parts)}", environ=environ)
@@ -415,24 +389,47 @@ def _version(options: Options, environ: Mapping[str, str]) -> int:
     return 0
 
 
-# verb -> (what it does, how many arguments it takes, which options)
+# verb -> what it does, the argument that it takes, its options, and what it is for
 _ASKING = frozenset({"--account", "--json", "--min-valid", "--wait"})
-VERBS: dict[str, tuple[Run, int, frozenset[str]]] = {
-    "token": (_token, 0, _ASKING),
-    "session": (_session, 0, _ASKING),
-    "get": (_get, 1, _ASKING),
-    "headers": (_headers, 0, _ASKING),
-    "status": (_status, 0, frozenset({"--account", "--json"})),
-    "renew": (_renew, 0, frozenset({"--account", "--json"})),
-    "reject": (_reject, 1, frozenset({"--account", "--json", "--evidence"})),
-    "pause": (_pause, 0, frozenset({"--account", "--json"})),
-    "resume": (_resume, 0, frozenset({"--account", "--json"})),
-    "logins": (_logins, 0, frozenset({"--account", "--json", "--limit"})),
-    "reload": (_reload, 0, frozenset({"--json"})),
-    "watch": (_watch, 0, frozenset({"--account", "--json"})),
-    "clients": (_clients, 0, frozenset({"--json"})),
-    "otp": (_otp, 0, frozenset({"--account", "--json"})),
-    "unblock": (_unblock, 0, frozenset({"--account", "--json", "--force"})),
-    "socket": (_socket, 0, frozenset()),
-    "version": (_version, 0, frozenset({"--json"})),
+_WISHING = frozenset({"--account", "--json"})
+_EXECUTING = frozenset({"--account", "--min-valid", "--wait", "--env", "--on-rotate"})
+VERBS: dict[str, tuple[Run, str, frozenset[str], str]] = {
+    "token": (_token, "", _ASKING, "the current session's token"),
+    "session": (_session, "", _ASKING, "the whole session, as JSON"),
+    "get": (_get, "FIELD", _ASKING, "one field of it: sid, expires_at, headers.Auth …"),
+    "headers": (_headers, "", _ASKING, "what Kotak's API wants, for: curl -H @-"),
+    "env": (_env, "", _ASKING | {"--shell"}, 'lines for a shell: eval "$(neoctl env)"'),
+    "exec": (_exec, "-- CMD...", _EXECUTING, "run CMD once there is a session, neod at hand"),
+    "watch": (_watch, "", _WISHING, "what happens from now on, a line each"),
+    "wait": (
+        _wait,
+        "",
+        frozenset({"--account", "--min-valid", "--wait"}),
+        "until there is a session, or --wait (300 s) is over",
+    ),
+    "status": (_status, "", _WISHING | {"--line"}, "what neod is doing, account by account"),
+    "logins": (_logins, "", _WISHING | {"--limit"}, "what went to the broker, and on whose word"),
+    "clients": (_clients, "", frozenset({"--json"}), "who is connected, and what each of them has"),
+    "renew": (_renew, "", _WISHING, "log in now"),
+    "reject": (_reject, "GENERATION", _WISHING | {"--evidence"}, "the broker refused this session"),
+    "otp": (_otp, "", _WISHING, "hand over the OTP that neod waits for, from a prompt or stdin"),
+    "unblock": (_unblock, "", _WISHING | {"--force"}, "allow one more login after refused ones"),
+    "pause": (_pause, "", _WISHING, "no login by itself from now on"),
+    "resume": (_resume, "", _WISHING, "logins by itself again"),
+    "reload": (_reload, "", frozenset({"--json"}), "have neod read its configuration anew"),
+    "socket": (_socket, "", frozenset(), "the path of neod's socket"),
+    "version": (_version, "", frozenset({"--json"}), "the versions of neoctl and neod"),
 }
+_EXITS = """\
+exit status: 0 done, 2 usage, 3 neod is not running, 4 not ready, 5 a person is needed,
+6 the broker cannot be reached, 7 not valid for long enough, 8 forbidden, 1 anything else;
+exec: the command's own, 125 neoctl failed, 126 it cannot be run, 127 it is not there
+"""
+
+
+def usage() -> str:
+    """All verbs and options, for a person."""
+    lines = ["usage: neoctl VERB [options]", ""]
+    lines += [f"  {f'{verb} {takes}':19} {what}" for verb, (_, takes, _, what) in VERBS.items()]
+    lines += ["", *(f"  {f'{name} {value}':19} {what}" for name, (value, what) in OPTIONS.items())]
+    return "\n".join(lines) + "\n\n" + _EXITS

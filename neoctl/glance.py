@@ -4,30 +4,64 @@ from __future__ import annotations
 
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 IST = 5.5 * 3600  # seconds that India is ahead of UTC, the year round
 
 
-def at(status: dict[str, object]) -> str:
+# What a state means for who looks: all is well, it passes by itself, or a person is needed.
+COLOURS = {
+    **dict.fromkeys(("ok",), "32"),
+    **dict.fromkeys(("starting", "renewing", "backing_off", "login_budget", "outside_hours"), "33"),
+    **dict.fromkeys(("otp_needed", "credentials_rejected", "blocked", "paused"), "31"),
+}
+
+
+def at(status: Mapping[str, object], *, colours: bool = False) -> str:
     """The status object as text, an account a paragraph."""
     accounts = status["accounts"]
     assert isinstance(accounts, dict)  # noqa: S101 - the wire says so
     now = time.time()  # noqa: TID251 - a client has no clock to take
-    paragraphs = [_account(name, standing, now) for name, standing in accounts.items()]
+    paragraphs = [
+        _account(name, standing, now, colours=colours) for name, standing in accounts.items()
+    ]
     if status.get("configuration"):
-        paragraphs = [f"{_harmless(str(status['configuration']))}\n", *paragraphs]
-    if not paragraphs:
+        paragraphs = [f"neod {status['version']}: {status['configuration']}\n", *paragraphs]
+    elif not paragraphs:
         return f"neod {status['version']} runs, and no account is configured\n"
     return "\n".join(paragraphs)
 
 
-def logins(answer: dict[str, object]) -> str:
+def line(status: Mapping[str, object]) -> str:
+    """The status object as one short line, for a status bar: main trade 6h12m."""
+    accounts = status["accounts"]
+    assert isinstance(accounts, dict)  # noqa: S101 - the wire says so
+    now = time.time()  # noqa: TID251 - as above
+    parts = []
+    for name, standing in accounts.items():
+        expires = standing.get("expires_at")
+        if standing.get("valid") and isinstance(expires, (int, float)):
+            left = max(0, int(expires - now))
+            state = "" if standing["state"] == "ok" else f" {standing['state']}"
+            parts.append(
+                f"{name} {standing.get('kind')} {left // 3600}h{left % 3600 // 60:02}m{state}"
+            )
+        else:
+            parts.append(f"{name} {standing['state']}")
+    none = "faulty configuration" if status.get("configuration") else "no account"
+    return (" | ".join(parts) or none) + "\n"
+
+
+def logins(answer: Mapping[str, object]) -> str:
     """The ledger's entries as text, one a line, newest first."""
     found = answer["logins"]
     assert isinstance(found, list)  # noqa: S101 - the wire says so
     return "".join(f"{_entry(entry)}\n" for entry in found) or "nothing yet\n"
 
 
-def _entry(entry: dict[str, object]) -> str:
+def _entry(entry: Mapping[str, object]) -> str:
     at, word, generation = entry["at"], entry.get("word"), entry.get("generation")
     assert isinstance(at, (int, float))  # noqa: S101 - as above
     day = time.strftime("%d %b %H:%M:%S", time.gmtime(at + IST))
@@ -40,7 +74,7 @@ def _entry(entry: dict[str, object]) -> str:
     return _harmless(f"{day}  {entry['event']:12} {outcome:14} {'; '.join(parts)}".rstrip())
 
 
-def event(line: dict[str, object]) -> str:
+def event(line: Mapping[str, object]) -> str:
     """A line of the watch as text."""
     at, generation = line["at"], line.get("generation")
     assert isinstance(at, (int, float))  # noqa: S101 - as above
@@ -51,7 +85,7 @@ def event(line: dict[str, object]) -> str:
     return f"{clock} IST  {_harmless(what)}\n"
 
 
-def clients(answer: dict[str, object], status: dict[str, object]) -> str:
+def clients(answer: Mapping[str, object], status: Mapping[str, object]) -> str:
     """Who is connected as text, one a line; and whose session is not the newest any more."""
     found, accounts = answer["clients"], status["accounts"]
     assert isinstance(found, list)  # noqa: S101 - the wire says so
@@ -59,7 +93,7 @@ def clients(answer: dict[str, object], status: dict[str, object]) -> str:
     return "".join(f"{_client(one, accounts)}\n" for one in found) or "nobody\n"
 
 
-def _client(one: dict[str, object], accounts: dict[str, dict[str, object]]) -> str:
+def _client(one: Mapping[str, object], accounts: dict[str, Mapping[str, object]]) -> str:
     since, account, generation = one["since"], one.get("account"), one.get("generation")
     assert isinstance(since, (int, float))  # noqa: S101 - the wire says so
     day = time.strftime("%d %b %H:%M:%S", time.gmtime(since + IST))
@@ -78,28 +112,52 @@ def _harmless(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def _account(name: str, standing: dict[str, object], now: float) -> str:
+def _account(name: str, standing: Mapping[str, object], now: float, *, colours: bool) -> str:
     environment = standing.get("environment")
     place = f" ({environment})" if environment else ""
-    since = standing.get("since")
-    lines = [f"{name}{place}: {standing['state']}{_ago(since, now)}"]
+    since, state = standing.get("since"), str(standing["state"])
+    shown = f"\x1b[1;{COLOURS.get(state, '0')}m{state}\x1b[0m" if colours else state
+    lines = [f"{name}{place}: {shown}{_ago(since, now)}"]
     if standing.get("valid"):
-        lines.append(
-            f"  session   {standing.get('kind')}, generation {standing['generation']}, "
-            f"expires {_moment(standing['expires_at'], now)}"
-        )
+        expires = standing["expires_at"]
+        lines.append(f"session   {standing.get('kind')}, generation {standing['generation']}")
+        lines.append(f"expires   {_moment(expires, now)}{_here(expires)}")
     else:
-        lines.append("  session   none that is valid")
-    lines.append(f"  why       {standing['why']}")
+        lines.append("session   none that is valid")
+    lines.append(f"why       {standing['why']}")
     if standing.get("next") is not None:
-        lines.append(f"  next      {_moment(standing['next'], now)}")
+        lines.append(f"next      {_moment(standing['next'], now)}")
     failure = standing.get("last_failure")
     if isinstance(failure, dict):
-        lines.append(f"  failure   {failure['kind']}, {_moment(failure['at'], now)}")
-        lines.append(f"            {failure['detail']}")
+        lines.append(f"failure   {failure['kind']}, {_moment(failure['at'], now)}")
+        lines.append(f"          {failure['detail']}")
         if failure.get("action"):
-            lines.append(f"            {failure['action']}")
-    return "\n".join(lines) + "\n"
+            lines.append(f"          mend it: {failure['action']}")
+    budget = standing.get("budget")
+    if isinstance(budget, dict):
+        lines.append(f"logins    {_budget(budget)}")
+    if standing.get("watchers"):
+        lines.append(f"watchers  {standing['watchers']}")
+    first, *rest = map(_harmless, lines) if not colours else [lines[0], *map(_harmless, lines[1:])]
+    return "\n  ".join([first, *rest]) + "\n"
+
+
+def _budget(budget: dict[str, Mapping[str, object]]) -> str:
+    """How many logins are left; where there is no limit, how many there were."""
+    words = []
+    for window, name in (("per_10min", "10 minutes"), ("per_day", "24 hours")):
+        if window in budget:
+            allowed = budget[window]["allowed"]
+            of = "" if allowed is None else f" of {allowed}"
+            words.append(f"{budget[window]['used']}{of} within {name}")
+    return ", ".join(words)
+
+
+def _here(when: object) -> str:
+    """The same moment by the clock of this machine, where that is not India's."""
+    if not isinstance(when, (int, float)) or time.localtime(when).tm_gmtoff == IST:
+        return ""
+    return time.strftime(", here %H:%M:%S %Z", time.localtime(when))
 
 
 def _ago(since: object, now: float) -> str:

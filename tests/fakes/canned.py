@@ -10,7 +10,7 @@ import select
 import socket
 from contextlib import suppress
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Literal, Self
 
 import msgspec
@@ -73,11 +73,17 @@ A_SESSION = json_of(SESSION)
 
 
 class CannedNeod:
-    """Gives every request the same `reply`, in the same `manner`. Enter it to start its thread."""
+    """Gives every request the same `reply`, in the same `manner`. Enter it to start its thread.
+
+    It serves one after another.
+    """
 
     def __init__(self, path: Path, *, backlog: int = 100) -> None:
         self.path = path
         self.reply = A_TOKEN
+        self.watch = b""  # the reply to a watch, which then goes on without a word; none: `reply`
+        self.rotated = Event()  # when it is given
+        self.rotated.set()
         # hangs: does not close afterwards; drips: a byte now and then, for 5 s;
         # resets: closes without having read the request
         self.manner: Literal["answers", "hangs", "drips", "resets"] = "answers"
@@ -134,8 +140,9 @@ class CannedNeod:
                     return  # the client left
                 connection.sendall(b"H")
             return
-        connection.sendall(self.reply)
-        if self.manner == "hangs":
+        watches = self.watch and request.startswith(b"GET /v1/watch") and self.rotated.wait(10)
+        connection.sendall(self.watch if watches else self.reply)
+        if watches or self.manner == "hangs":
             connection.recv(1)
 
 
