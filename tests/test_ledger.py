@@ -218,6 +218,25 @@ async def test_an_attempt_that_was_cancelled_is_nowhere(path: Path) -> None:
     assert content(path) == before
 
 
+async def test_a_line_that_is_cancelled_when_it_has_its_turn_is_on_the_disk(path: Path) -> None:
+    ledger = reopened(path)
+    scopes: list[trio.CancelScope] = []
+
+    async def append(line: Line) -> None:
+        with trio.CancelScope() as scope:
+            scopes.append(scope)
+            await ledger.append(line)
+            for each in scopes:  # the other one has been given its turn by now
+                each.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(append, published())
+        nursery.start_soon(append, EDGE)
+
+    assert len(ledger.lines) == 2
+    assert content(path).splitlines(keepends=True)[1:] == encoded(list(ledger.lines))
+
+
 # A disk that is full
 
 

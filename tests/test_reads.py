@@ -14,7 +14,7 @@ from neod import config
 from neod.ipc import reads
 from neod.ipc.clients import Client
 from neod.ipc.conversation import Conversation
-from neod.ipc.reads import HEAD_SHORT, Reads
+from neod.ipc.reads import HEAD_SHORT, Reads, Ready
 from neod.ipc.server import Server
 from tests.fakes.clock import FrozenClock
 from tests.fakes.streams import Door
@@ -272,3 +272,26 @@ async def test_a_bug_in_a_glance_ends_that_connection_alone(
     assert await faulty.receive_some() == b""
     await well.send_all(READ)
     assert b"not_ready" in await well.receive_some()
+
+
+async def test_others_have_their_turn_while_many_ask_at_once(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    answered = 0
+
+    def glance(_received: bytes) -> Ready:
+        nonlocal answered
+        answered += 1
+        return Ready(b"HTTP/1.1 204 No Content\r\n\r\n", keep_alive=True)
+
+    door = Door()
+    server = Server(door.socket, Desk("main").api.respond, glance=glance)
+    await nursery.start(partial(server.serve, handler_nursery=nursery))
+    streams = [door.connect() for _ in range(400)]
+    for number in (1, 2):  # new ones, and then known ones
+        for stream in streams:
+            os.write(stream.socket.fileno(), READ)
+        while answered < number * len(streams):
+            before = answered
+            await trio.lowlevel.checkpoint()
+            assert answered - before < 200

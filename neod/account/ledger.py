@@ -92,22 +92,27 @@ class FileLedger:
         return self._lines
 
     async def append(self, line: Line) -> None:
-        ahead = isinstance(line, Attempt | Unblocked)  # it allows what must not be done without
         _encode(line)  # what cannot be written must not be owed for ever
         async with self._writing:
-            if not ahead:
-                self._add(line)
-            owed = [*self._lines[self._written :], *([line] if ahead else [])]
-            # Never abandoned, though a disk that stands still then holds up the stop, which
-            # systemd cuts short: a write that ends after the next one would undo it.
-            await trio.to_thread.run_sync(_add, self._path, b"".join(map(_encode, owed)))
-            if ahead:
-                self._add(line)
-            self._written = len(self._lines)
-            if len(self._lines) > LINES_MAX:
-                # The line is safe whatever comes of this; the next one tries again.
-                with suppress(OSError):
-                    await self._shorten()
+            # Whoever asked for it may go, and must not leave behind what counts and is not written.
+            with trio.CancelScope(shield=True):
+                await self._write(line)
+
+    async def _write(self, line: Line) -> None:
+        ahead = isinstance(line, Attempt | Unblocked)  # it allows what must not be done without
+        if not ahead:
+            self._add(line)
+        owed = [*self._lines[self._written :], *([line] if ahead else [])]
+        # Never abandoned, though a disk that stands still then holds up the stop, which
+        # systemd cuts short: a write that ends after the next one would undo it.
+        await trio.to_thread.run_sync(_add, self._path, b"".join(map(_encode, owed)))
+        if ahead:
+            self._add(line)
+        self._written = len(self._lines)
+        if len(self._lines) > LINES_MAX:
+            # The line is safe whatever comes of this; the next one tries again.
+            with suppress(OSError):
+                await self._shorten()
 
     def _add(self, line: Line) -> None:
         self._lines.append(line)
