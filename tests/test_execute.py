@@ -169,7 +169,11 @@ def test_it_waits_for_neod_and_for_the_first_session(
     ("action", "script", "said"),
     [
         ("SIGHUP", "trap 'echo hup; exit' HUP; echo up; while :; do sleep 0.01; done", "hup\n"),
-        ("restart", "case $NEO_TOKEN in new) echo again;; *) echo up; exec sleep 99;; esac", "again\n"),
+        (
+            "restart",
+            "case $NEO_TOKEN in new) echo again;; *) echo up; exec sleep 99;; esac",
+            "again\n",
+        ),
     ],
 )
 def test_at_a_rotation_it_is_told_or_started_anew(

@@ -18,7 +18,7 @@ from neod.ipc.reads import HEAD_SHORT, Reads, Ready
 from neod.ipc.server import Server
 from tests.fakes.clock import FrozenClock
 from tests.fakes.streams import Door
-from tests.test_api import HOUR, Desk
+from tests.test_api import HOUR, Desk, hold
 
 READ = b"GET /v1/session HTTP/1.1\r\nHost: neod\r\n\r\n"
 
@@ -277,12 +277,13 @@ async def test_a_bug_in_a_glance_ends_that_connection_alone(
 async def test_others_have_their_turn_while_many_ask_at_once(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    answered = 0
+    answered, held = 0, hold(FrozenClock().clock)
 
-    def glance(_received: bytes) -> Ready:
+    def glance(_received: bytes, _client: Client) -> Ready:
         nonlocal answered
         answered += 1
-        return Ready(b"HTTP/1.1 204 No Content\r\n\r\n", keep_alive=True)
+        answer = b"HTTP/1.1 204 No Content\r\n\r\n"
+        return Ready(answer, keep_alive=True, route="/v1/token", held=held)
 
     door = Door()
     server = Server(door.socket, Desk("main").api.respond, glance=glance)
