@@ -13,6 +13,7 @@ import trio
 from neod import config, log
 from neod.ipc.clients import Client
 from neod.ipc.http1 import (
+    CONTINUE,
     LAST_CHUNK,
     BadRequest,
     Problem,
@@ -78,7 +79,7 @@ class Conversation:
         while self._received:
             try:
                 request = await self._request()
-                body = await self._body(request.length)
+                body = await self._body(request)
             except BadRequest as error:
                 await self.refuse(Problem("bad_request", str(error)))
                 return False
@@ -121,7 +122,10 @@ class Conversation:
             return parse(head, max_body=self._limits.max_body)
         raise BadRequest(f"the head took longer than {self._limits.head_timeout:g} s")
 
-    async def _body(self, length: int) -> bytes:
+    async def _body(self, request: Request) -> bytes:
+        length = request.length
+        if request.asks_to_go_on and len(self._received) < length:
+            await self.send(CONTINUE)
         with trio.move_on_after(BODY_TIME):
             while len(self._received) < length:
                 some = await self._stream.receive_some(CHUNK)

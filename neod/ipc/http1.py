@@ -15,6 +15,7 @@ import msgspec
 
 from neoctl.wire import BODY_MAX, HEAD_MAX, PASSES_BY_ITSELF, PROBLEMS
 
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _HAS_HOST = re.compile(rb"^host[ \t]*:", re.IGNORECASE | re.MULTILINE)
@@ -30,6 +31,11 @@ class Request(msgspec.Struct, frozen=True):
     length: int  # bytes of the body
     keep_alive: bool
     old: bool = False  # HTTP/1.0: who speaks it knows no chunks
+
+    @property
+    def asks_to_go_on(self) -> bool:
+        """True if the body comes only once it was asked for (RFC 9110 10.1.1)."""
+        return not self.old and self.headers.get("expect", "").lower() == "100-continue"
 
     def __repr__(self) -> str:
         return f"Request({self.method} {self.path})"
