@@ -10,6 +10,7 @@ block that follows is made here. A place whose name is not known is left alone.
     python -m tests.exchanges --write   # makes it anew
 """
 
+import logging
 import re
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -355,6 +356,7 @@ def filled(document: str, found: Mapping[str, Exchange]) -> str:
 
 
 def main(arguments: list[str]) -> int:
+    logging.disable()  # what goes wrong in the scenes is meant to
     document = DOCUMENT.read_text()
     fresh = filled(document, exchanges())
     if fresh == document:

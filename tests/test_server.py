@@ -272,6 +272,22 @@ async def test_after_http_1_0_or_close_the_connection_ends(
     assert trio.current_time() == 0
 
 
+async def test_who_asks_whether_to_go_on_with_the_body_is_told_so(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    client = (await serve(nursery)).connect()
+    head = b"POST /a HTTP/1.1\r\nExpect: 100-Continue\r\nContent-Length: 3\r\n\r\n"
+    await client.send(head)
+
+    assert await client.stream.receive_some() == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert (await client.ask(b"abc")).body == b"POST /a 3"
+    # Who has sent it already is not told, nor who speaks HTTP/1.0.
+    assert (await client.ask(head + b"abc")).body == b"POST /a 3"
+    await client.send(head.replace(b"1.1", b"1.0"))
+    await wait_all_tasks_blocked()
+    assert (await client.ask(b"abc")).body == b"POST /a 3"
+
+
 async def test_lines_may_end_in_lf_alone(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     client = (await serve(nursery)).connect()
 
