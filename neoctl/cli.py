@@ -305,13 +305,13 @@ def _logins(options: Options, environ: Mapping[str, str]) -> int:
 
 
 def _watch(options: Options, environ: Mapping[str, str]) -> int:
-    from neoctl import glance, watch
+    from neoctl import glance, stream
 
     def told(what: str) -> None:
         sys.stderr.write(f"neoctl: {what}\n")
         sys.stderr.flush()
 
-    for raw, line in watch.events(options.account, environ=environ, told=told):
+    for raw, line in stream.events(options.account, environ=environ, told=told):
         if options.json:
             sys.stdout.write(raw.decode() + "\n")
         elif line["event"] != "heartbeat":

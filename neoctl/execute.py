@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 
-from neoctl import client, env, watch, wire
+from neoctl import client, env, stream, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Program:
         account = self._environ.get("NEOD_ACCOUNT", "")
         have = self._session.get("generation")
         try:
-            for _, line in watch.events(
+            for _, line in stream.events(
                 account,
                 after=have if isinstance(have, int) else None,
                 environ=self._environ,

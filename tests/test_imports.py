@@ -199,6 +199,7 @@ PURE = {
 # The wall clock can be stepped, so it is read where that is thought of: file -> why there.
 WALL_CLOCKS = {
     "neod/clock.py": "where it is made into a Clock, which tests replace",
+    "neoctl/bots.py": "a bot has no other clock, and CLOCK_BOOTTIME is looked at beside it",
     "neoctl/glance.py": "a client runs for an instant, and has no clock to take",
 }
 

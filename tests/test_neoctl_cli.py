@@ -814,6 +814,15 @@ def test_a_watch_that_cannot_begin_exits_as_the_problem_says(
     assert capsys.readouterr().err.startswith(f"neoctl: {reply}: what happened\n")
 
 
+@pytest.mark.parametrize("line", [b"no JSON\n", b"[]\n", b'{"event":"session"}\n'])
+def test_a_watch_that_cannot_be_understood_is_said_in_words(
+    neod: CannedNeod, capsys: Captured, line: bytes
+) -> None:
+    neod.reply = a_watch(line)
+    assert cli.main(["watch"]) == 1
+    assert "internal_error: a line of the watch" in capsys.readouterr().err
+
+
 def test_a_watch_of_no_neod_exits_with_3(capsys: Captured) -> None:
     assert cli.main(["watch"]) == 3
     assert "neoctl: not_running: " in capsys.readouterr().err

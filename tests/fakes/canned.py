@@ -75,7 +75,7 @@ A_SESSION = json_of(SESSION)
 class CannedNeod:
     """Gives every request the same `reply`, in the same `manner`. Enter it to start its thread.
 
-    It serves one after another.
+    It serves one after another, and a watch beside them.
     """
 
     def __init__(self, path: Path, *, backlog: int = 100) -> None:
@@ -91,6 +91,7 @@ class CannedNeod:
         self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listening.bind(os.fspath(path))
         self._listening.listen(backlog)
+        self._watches: list[tuple[Thread, socket.socket]] = []
         self._thread = Thread(target=self._serve)
 
     def __enter__(self) -> Self:
@@ -100,6 +101,10 @@ class CannedNeod:
     def __exit__(self, *_exception: object) -> None:
         self._listening.shutdown(socket.SHUT_RDWR)  # which wakes accept()
         self._thread.join()
+        for thread, connection in self._watches:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            thread.join()
         self._listening.close()
         self.path.unlink()
 
@@ -140,9 +145,20 @@ class CannedNeod:
                     return  # the client left
                 connection.sendall(b"H")
             return
-        watches = self.watch and request.startswith(b"GET /v1/watch") and self.rotated.wait(10)
-        connection.sendall(self.watch if watches else self.reply)
-        if watches or self.manner == "hangs":
+        if self.watch and request.startswith(b"GET /v1/watch"):
+            beside = connection.dup()
+            thread = Thread(target=self._tell, args=(beside,))
+            self._watches.append((thread, beside))
+            thread.start()
+            return
+        connection.sendall(self.reply)
+        if self.manner == "hangs":
+            connection.recv(1)
+
+    def _tell(self, connection: socket.socket) -> None:
+        with connection, suppress(BrokenPipeError, ConnectionResetError):
+            self.rotated.wait(10)
+            connection.sendall(self.watch)
             connection.recv(1)
 
 

@@ -38,7 +38,7 @@ def events(
         try:
             generation = have.get(account, after) if account else after
             for raw in client.lines(_target(account, generation), environ=environ, silence=SILENCE):
-                line = json.loads(raw)
+                line = _understood(raw)
                 if pause > PAUSE:
                     told("connected again")
                 connected, pause = True, PAUSE
@@ -56,6 +56,16 @@ def events(
             told(f"{why}; connects again as soon as neod is there")
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _understood(raw: bytes) -> dict[str, object]:
+    try:
+        line = json.loads(raw)
+        if isinstance(line, dict) and {"event", "account", "generation"} <= line.keys():
+            return line
+    except ValueError:
+        pass
+    raise client.Problem("internal_error", "a line of the watch cannot be understood")
 
 
 def _target(account: str, after: object) -> str:
