@@ -1,6 +1,7 @@
 """End to end, in real time and few: the daemon as a process, the real neoctl, real signals."""
 
 import json
+import os
 import signal
 import socket
 import stat
@@ -266,12 +267,14 @@ def _refused(home: Home, named: list[str]) -> None:
     assert not (home.folder / "state").exists()
 
 
-@pytest.mark.parametrize("command", [["install"], ["uninstall"]])
-def test_what_is_not_built_yet_is_refused_in_plain_words(home: Home, command: list[str]) -> None:
-    with Process(*command, environ=home.environ) as neod:
+@pytest.mark.skipif(os.getuid() != 0, reason="what root is told")
+@pytest.mark.parametrize("command", ["install", "uninstall"])
+def test_root_is_told_whose_service_neod_is(home: Home, command: str) -> None:
+    with Process(command, environ=home.environ) as neod:
         _, err = neod.popen.communicate(timeout=30)
     assert neod.popen.returncode == 2
-    assert "not part of this version" in err
+    assert err.startswith("neod: you are root")
+    assert "sudo -u NAME neod install" in err
 
 
 @pytest.mark.parametrize("host", ["", "Host: localhost\r\n", "Host: unix:80\r\n", "Host: neod\r\n"])
