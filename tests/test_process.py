@@ -104,7 +104,11 @@ def test_a_faulty_configuration_is_told_to_who_asks_where_systemd_started_neod(
             assert "account.main.moble" in home.neoctl("status").stdout
             assert home.neoctl("clients").returncode == 0
 
+            home.configure(sandbox.url, text=text.replace("moble", "mobile"))
             assert home.neoctl("reload").returncode == 2
+            told = home.neoctl("token").stderr
+            assert "account.main.password" in told
+            assert "moble" not in told
             home.configure(sandbox.url)
             assert home.neoctl("reload").returncode == 0
             assert home.neoctl("get", "generation", "--wait", "10").stdout == "1\n"
