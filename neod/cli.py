@@ -13,7 +13,7 @@ from pathlib import Path
 import trio
 
 from neoctl.wire import socket_path
-from neod import __version__, check, config, daemon, log, login, paths, setup
+from neod import __version__, check, config, daemon, install, log, login, paths, setup
 from neod.clock import SYSTEM
 from neod.ipc.listener import AlreadyRunning, Unusable, adoptable
 from neod.process import harden
@@ -31,7 +31,6 @@ from neod.sandbox.serve import (
 from neod.systemd import handed_over
 
 USAGE, ALREADY_RUNNING = 2, 23  # exit statuses
-LATER = ("install", "uninstall")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -53,8 +52,8 @@ def main(argv: list[str] | None = None) -> int:
                 demo.run(os.environ, options.seconds)
             case "check" | "setup":
                 return _check_or_setup(options)
-            case later:
-                raise Unusable(f"`neod {later}` is not part of this version ({__version__})")
+            case _:
+                return _install_or_uninstall(options)
     except (config.ConfigError, Unusable) as error:
         _complain(error)
         return USAGE
@@ -100,10 +99,12 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(name, help=what)
         command.add_argument("--config", type=Path, help="default: as of `neod run`")
-    for name in LATER:
-        commands.add_parser(name, help="not part of this version").add_argument(
-            "rest", nargs=argparse.REMAINDER
-        )
+    put = commands.add_parser("install", help="a service of your systemd, enabled and started")
+    put.add_argument("--config", type=Path, help="default: $NEOD_CONFIG, else the user's own")
+    put.add_argument("--no-linger", dest="linger", action="store_false", help="end at logout")
+    away = commands.add_parser("uninstall", help="the service stopped and taken away")
+    for command in (put, away):
+        command.add_argument("--force", action="store_true", help="units that were changed, too")
     return parser
 
 
@@ -174,6 +175,38 @@ def _check_or_setup(options: argparse.Namespace) -> int:
     named = f"--config {shlex.quote(str(options.config))}" if options.config else ""
     setup.run(path, os.environ, named)
     return 0
+
+
+def _install_or_uninstall(options: argparse.Namespace) -> int:
+    install.refuse_root(os.getuid())
+    site = install.Site(
+        folder=install.unit_folder(os.environ),
+        home=os.environ.get("HOME", ""),
+        user=install.user_name(os.getuid()),
+        run=install.runner(os.environ),
+        say=partial(print, flush=True),
+        ask=_ask,
+    )
+    if options.command == "uninstall":
+        return install.uninstall(site, force=options.force)
+    path = options.config or paths.config_file(os.environ)
+    return install.install(
+        site,
+        install.programs(sys.executable, sys.argv[0]),
+        paths.state_folder(),
+        path.absolute(),
+        named=path.absolute() != Path.home() / ".config" / "neod" / "config.toml",
+        force=options.force,
+        linger=options.linger,
+    )
+
+
+def _ask(question: str) -> bool:
+    """True if there is somebody who says yes."""
+    try:
+        return sys.stdin.isatty() and input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 def _login(options: argparse.Namespace) -> int:

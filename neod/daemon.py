@@ -121,14 +121,12 @@ async def main(
             if not accounts:
                 log.warning("no_account", why="the configuration has no [account.NAME]")
 
-        api.reload = reload = Reload(load, accounts, take_up)
+        do_without = partial(_do_without, api, status)
+        api.reload = reload = Reload(partial(_load_anew, load, api, do_without), accounts, take_up)
         if faulty is None:
             take_up(config.server)
         else:
-            api.faulty = faulty
-            for mistake in faulty.mistakes:
-                log.error("configuration", path=faulty.path, mistake=mistake)
-            status.put("configuration", f"cannot be used: {faulty.keys}; see: neod check")
+            do_without(faulty)
         watched = watchdog_time(environ, os.getpid())
         await serve(
             accounts,
@@ -148,6 +146,26 @@ async def main(
             stopping=partial(notify, environ, STOPPING=1),
         )
         log.event("stopped")
+
+
+def _do_without(api: Api, status: Status, faulty: ConfigError) -> None:
+    """Go on without a configuration, and say why there is none."""
+    api.faulty = faulty
+    for mistake in faulty.mistakes:
+        log.error("configuration", path=faulty.path, mistake=mistake)
+    status.put("configuration", f"cannot be used: {faulty.keys}; see: neod check")
+
+
+def _load_anew(
+    load: Callable[[], Config], api: Api, do_without: Callable[[ConfigError], None]
+) -> Config:
+    """The configuration of by now. As long as there is none, the newest mistakes are told."""
+    try:
+        return load()
+    except ConfigError as error:
+        if api.faulty:
+            do_without(error)
+        raise
 
 
 def _claimed(adopted: socket.socket | None, path: Path) -> Claim | Adopted:

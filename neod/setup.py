@@ -44,14 +44,6 @@ COMMENTS = {
     "totp_secret": "a secret: what the codes are made of",
     "second_factor": '"mpin" for a trade session, "none" for a view one',
 }
-SERVICE = """\
-python3 -m venv ~/.local/share/neod/venv
-~/.local/share/neod/venv/bin/pip install -q .
-install -Dm644 systemd/neod.service -t ~/.config/systemd/user/
-systemctl --user daemon-reload
-systemctl --user enable --now neod.service
-loginctl enable-linger          # or neod ends when you log out
-""".splitlines()
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -99,7 +91,6 @@ def run(path: Path, environ: Mapping[str, str], option: str = "") -> None:
             [*written, shown],
             [tilde(os.fspath(file), home) for file in kept],
             option,
-            service=not option and not environ.get("NEOD_CONFIG"),  # the unit knows neither
         )
     )
 
@@ -312,9 +303,7 @@ def _toml(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def farewell(
-    written: Iterable[str], kept: Iterable[str], option: str = "", *, service: bool = True
-) -> str:
+def farewell(written: Iterable[str], kept: Iterable[str], option: str = "") -> str:
     """What was done, and what to type next."""
     rest = f" {option}" if option else ""
     lines = [
@@ -325,11 +314,11 @@ def farewell(
         "Next:",
         f"  neod check{rest}",
         f"  neod login{rest}",
+        f"  neod install{rest}",
+        "",
+        "Without systemd, or to see how it does, in place of the last one:",
         f"  neod run{rest}",
     ]
-    if service:
-        lines += ["", "As a service of systemd, from the folder with neod's README:"]
-        lines += [f"  {line}" for line in SERVICE]
     return "".join(f"{line}\n" for line in lines)
 
 

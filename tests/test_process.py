@@ -1,6 +1,7 @@
 """End to end, in real time and few: the daemon as a process, the real neoctl, real signals."""
 
 import json
+import os
 import signal
 import socket
 import stat
@@ -103,7 +104,11 @@ def test_a_faulty_configuration_is_told_to_who_asks_where_systemd_started_neod(
             assert "account.main.moble" in home.neoctl("status").stdout
             assert home.neoctl("clients").returncode == 0
 
+            home.configure(sandbox.url, text=text.replace("moble", "mobile"))
             assert home.neoctl("reload").returncode == 2
+            told = home.neoctl("token").stderr
+            assert "account.main.password" in told
+            assert "moble" not in told
             home.configure(sandbox.url)
             assert home.neoctl("reload").returncode == 0
             assert home.neoctl("get", "generation", "--wait", "10").stdout == "1\n"
@@ -266,12 +271,14 @@ def _refused(home: Home, named: list[str]) -> None:
     assert not (home.folder / "state").exists()
 
 
-@pytest.mark.parametrize("command", [["install"], ["uninstall"]])
-def test_what_is_not_built_yet_is_refused_in_plain_words(home: Home, command: list[str]) -> None:
-    with Process(*command, environ=home.environ) as neod:
+@pytest.mark.skipif(os.getuid() != 0, reason="what root is told")
+@pytest.mark.parametrize("command", ["install", "uninstall"])
+def test_root_is_told_whose_service_neod_is(home: Home, command: str) -> None:
+    with Process(command, environ=home.environ) as neod:
         _, err = neod.popen.communicate(timeout=30)
     assert neod.popen.returncode == 2
-    assert "not part of this version" in err
+    assert err.startswith("neod: you are root")
+    assert "sudo -u NAME neod install" in err
 
 
 @pytest.mark.parametrize("host", ["", "Host: localhost\r\n", "Host: unix:80\r\n", "Host: neod\r\n"])

@@ -19,7 +19,6 @@ from neod import config
 from neod.config import ConfigError
 from neod.secrets import Secret
 from neod.setup import (
-    SERVICE,
     Ask,
     Dialogue,
     Plan,
@@ -197,20 +196,16 @@ def test_whatever_is_typed_is_read_back_from_the_file(ucc: str, argument: str) -
     assert tomllib.loads(render(table)) == {"account": {"main": table}}
 
 
-def test_the_end_names_the_commands_and_the_lines_of_readme() -> None:
+def test_the_end_names_the_commands() -> None:
     text = farewell(["x"], [], "")
-    for command in ("neod check", "neod login", "neod run"):
+    for command in ("neod check", "neod login", "neod install", "neod run"):
         assert f"  {command}\n" in text
-    readme = (screens.ROOT / "README.md").read_text()
-    for command in SERVICE:
-        assert command in text
-        assert command.partition("  #")[0].strip() in readme
 
 
 def test_another_configuration_is_named_in_what_to_type_next() -> None:
-    text = farewell(["x"], [], "--config y", service=False)
-    assert "neod run --config y\n" in text
-    assert "systemctl" not in text
+    text = farewell(["x"], [], "--config y")
+    for command in ("neod check", "neod login", "neod install", "neod run"):
+        assert f"  {command} --config y\n" in text
 
 
 # Files.

@@ -45,8 +45,8 @@ class Unusable(Exception):  # noqa: N818
 class Lock:
     """An exclusive lock on a file that holds its owner's pid. It goes with the process."""
 
-    def __init__(self, path: Path) -> None:
-        """Take the lock. Raises AlreadyRunning, OSError."""
+    def __init__(self, path: Path, instead: str = "") -> None:
+        """Take the lock. Raises AlreadyRunning, which says what to do `instead`, and OSError."""
         self._path = path
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
@@ -54,7 +54,7 @@ class Lock:
         except BlockingIOError:
             pid = os.pread(self._fd, 20, 0).strip()
             os.close(self._fd)
-            raise AlreadyRunning(int(pid) if pid.isdigit() else None, path) from None
+            raise AlreadyRunning(int(pid) if pid.isdigit() else None, path, instead) from None
         try:
             os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)

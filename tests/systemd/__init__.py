@@ -1,0 +1,1 @@
+"""neod under a real `systemd --user`, which tests/systemd/machine.py brings up."""
