@@ -99,6 +99,7 @@ class Server(msgspec.Struct, frozen=True):
     max_body: int = BODY_MAX  # bytes
     head_timeout: float = HEAD_TIME  # seconds in which a head has to arrive
     idle_timeout: float = 75.0  # seconds that a kept connection may be silent
+    log: Literal["info", "debug"] | None = None  # unless $NEOD_LOG says it
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -493,6 +494,7 @@ def _server(table: _Table) -> Server:
         max_body=table.take("max_body", _count, usual.max_body),
         head_timeout=table.take("head_timeout", _patience, usual.head_timeout),
         idle_timeout=table.take("idle_timeout", _patience, usual.idle_timeout),
+        log=table.take("log", _level, None),
     )
     if server.max_head < HEAD_LEAST:
         table.wrong(
@@ -500,6 +502,14 @@ def _server(table: _Table) -> Server:
         )
     table.no_more({})
     return server
+
+
+def _level(value: object) -> Literal["info", "debug"]:
+    if value == "info":
+        return "info"
+    if value == "debug":
+        return "debug"
+    raise _Wrong('expected "info" or "debug"')
 
 
 def _source(key: str, value: object, folder: Path) -> Source:

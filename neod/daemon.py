@@ -115,6 +115,7 @@ async def main(
             """Go on with a configuration that has no mistake."""
             server.adopt(affordable(limits))
             api.watchers.most = limits.max_watchers
+            log.at_level(limits.log, environ)
             api.faulty = None
             status.put("configuration", "")
             status.keep_to(accounts)

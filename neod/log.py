@@ -7,13 +7,21 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Literal
 
 from neod.clock import rfc3339
 
 FIELDS = "neod_fields"
 _PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO}
 _logger = logging.getLogger("neod")
+# Of the login that the task is at, for all lines that come of it.
+_login: ContextVar[str | None] = ContextVar("neod_login", default=None)
+
+Level = Literal["info", "debug"]
 
 
 class _Lines(logging.Formatter):
@@ -57,10 +65,26 @@ def set_up(environ: Mapping[str, str], usual: int = logging.INFO) -> str:
     handler.setFormatter(_Lines(as_json=form == "json", journal=to_journal(environ)))
     _logger.handlers = [handler]
     _logger.propagate = False
-    _logger.setLevel({"debug": logging.DEBUG, "info": logging.INFO}.get(level, usual))
+    _logger.setLevel(_LEVELS.get(level, usual))
     if level not in ("", "info", "debug") or form not in ("", "json"):
         return 'NEOD_LOG takes "info" or "debug", with ",json" after it or without'
     return ""
+
+
+def at_level(level: Level | None, environ: Mapping[str, str]) -> None:
+    """Log at this level from now on, unless $NEOD_LOG names one; None changes nothing."""
+    if level and not environ.get("NEOD_LOG", "").partition(",")[0]:
+        _logger.setLevel(_LEVELS[level])
+
+
+@contextmanager
+def login(number: str) -> Iterator[None]:
+    """Have all that is logged in here say of which login it is."""
+    before = _login.set(number)
+    try:
+        yield
+    finally:
+        _login.reset(before)
 
 
 def to_journal(environ: Mapping[str, str]) -> bool:
@@ -79,7 +103,7 @@ def with_priority(line: str, level: int) -> str:
 
 def event(name: str, /, *, level: int = logging.INFO, **fields: object) -> None:
     """One line."""
-    _logger.log(level, name, extra={FIELDS: fields})
+    _logger.log(level, name, extra={FIELDS: _tied(fields)})
 
 
 def debug(name: str, /, **fields: object) -> None:
@@ -91,4 +115,9 @@ def warning(name: str, /, **fields: object) -> None:
 
 
 def error(name: str, /, *, exc_info: BaseException | None = None, **fields: object) -> None:
-    _logger.error(name, exc_info=exc_info, extra={FIELDS: fields})
+    _logger.error(name, exc_info=exc_info, extra={FIELDS: _tied(fields)})
+
+
+def _tied(fields: dict[str, object]) -> dict[str, object]:
+    number = _login.get()
+    return fields if number is None else {**fields, "login": number}

@@ -192,7 +192,7 @@ def _folded(line: str) -> str:
 
 @asynccontextmanager
 async def _running(world: World, **limits: int) -> AsyncIterator[Neod]:
-    neod = Neod(world, config.Server(**limits))
+    neod = Neod(world, msgspec.structs.replace(config.Server(), **limits))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(neod.run)
         await wait_all_tasks_blocked()

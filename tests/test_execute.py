@@ -32,7 +32,8 @@ def neod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CannedNeod
 
 def executing(*words: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "neoctl", "exec", *words],
+        # What ignores a hang-up, as under nohup, has children that do.
+        ["env", "--default-signal=HUP", sys.executable, "-m", "neoctl", "exec", *words],
         cwd=ROOT,
         env={"NEOD_SOCKET": os.environ["NEOD_SOCKET"], "PATH": os.environ["PATH"]},
         stdout=subprocess.PIPE,

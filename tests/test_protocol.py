@@ -177,4 +177,4 @@ def test_the_limits_are_those_that_are_told() -> None:
         f"{conversation.SEND_TIME:.0f} s",
     ]
     settings = quoted(" ".join(row[2] for row in rows("limit")))
-    assert settings == set(limits.__struct_fields__) - {"grace"}
+    assert settings == set(limits.__struct_fields__) - {"grace", "log"}

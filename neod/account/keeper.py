@@ -5,6 +5,7 @@ here stays here: it ends in the account's standing, never in another account's a
 daemon.
 """
 
+import logging
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -509,7 +510,10 @@ class Keeper:
         generation, dead = held.session.generation, self.board.token_is_dead
         if generation != self._lapse_told:
             self._lapse_told = generation
-            log.warning("expired", account=self.account.name, generation=generation)
+            # At the day's edge it was to be so, and the next login is due right after it.
+            planned = self._due is not None and self._due >= held.session.expires_at
+            level = logging.INFO if planned else logging.WARNING
+            log.event("expired", level=level, account=self.account.name, generation=generation)
             if not dead:  # a bearer is all that it needs; but this one is over
                 await self._keep(msgspec.structs.replace(held, bearer_boot=self._clock.boot()))
         if dead and generation != self._dropped:
@@ -520,6 +524,10 @@ class Keeper:
 
     async def _attempt(self, decision: policy.Decision) -> None:
         self._doing = decision.do
+        with log.login(f"{self.ledger.history.last_id + 1}"):
+            await self._try(decision)
+
+    async def _try(self, decision: policy.Decision) -> None:
         try:
             with trio.fail_after(LOGIN_TIME) as self._deadline:
                 usable, secrets = await self._read_secrets()
@@ -639,6 +647,8 @@ class Keeper:
         self._answer(Answer("renewed", f"generation {session.generation}: {why}"))
         log.event(
             "session",
+            # A bearer may be renewed every hour, which is no news.
+            level=logging.DEBUG if bearer else logging.INFO,
             account=session.account,
             generation=session.generation,
             kind=session.kind,
