@@ -26,7 +26,7 @@ from tests.fakes.process import CONFIG, Home, Neod, Sandbox
 
 pytestmark = pytest.mark.outer
 
-PATIENCE = 15.0  # seconds for all of them to notice something; they look once a second
+PATIENCE = 10.0  # seconds for all of them to notice something; they look once a second
 TICK = 0.5  # seconds between two calls that a bot makes to the broker
 LOOKED_AT = 2.5  # seconds in which who waits is watched for haste
 # A session is believed to be dead from a quarter of its life on, and renewed in the last quarter.
@@ -139,6 +139,7 @@ class Story:
         self.troubles: dict[str, str] = {}
         self.tokens: dict[int, str] = {}
         self.argv: dict[str, str] = {}
+        self._lost: set[Bot] = set()
         self._said = threading.Condition()
         self._home = home
         built = self._build(folder)
@@ -189,16 +190,22 @@ class Story:
             bot.hear(answer)
 
     def until(self, part: str, line: str) -> None:
-        """All go on with their calls, until each has said this line."""
+        """All go on with their calls, until each has said this line.
+
+        Who does not say it in time is not waited for again, nor is who has ended: what the others
+        go through is not to depend on it, and the tests will say who it was.
+        """
         end = time.monotonic() + PATIENCE
         with self._said:
             while waiting := [
                 bot
                 for bot in self.bots.values()
-                if not any(re.match(line, said) for said in bot.since(part))
+                if bot not in self._lost
+                and not any(re.match(line, said) for said in bot.since(part))
             ]:
+                self._lost.update(bot for bot in waiting if bot.popen.poll() is not None)
                 if time.monotonic() > end:
-                    break  # the tests will say who it was
+                    self._lost.update(waiting)
                 for bot in waiting:
                     bot.hear("ok")
                 self._said.wait_for(lambda: False, TICK)
