@@ -16,8 +16,8 @@ ask() {
 }
 field() { printf '%s\n' "$reply" | sed -n "s/^$1: //p"; }
 
-# The session of this moment, waiting while there is none but the dead one. It costs less than a
-# millisecond, so nothing is kept, and nothing that is kept can be stale.
+# The session of this moment, waiting while there is none but the dead one. It costs a few
+# milliseconds, so nothing is kept, and nothing that is kept can be stale.
 session() {
     until ask 'GET /v1/token?account=%s&after=%s&wait=60 HTTP/1.0\r\n\r\n' "$account" "$dead" &&
         case $reply in 'HTTP/1.1 200 '*) ;; *) false ;; esac do
