@@ -16,7 +16,7 @@ import trio
 from neod import __version__, hooks, log
 from neod.account.events import News
 from neod.account.history import Word
-from neod.account.keeper import Keeper
+from neod.account.keeper import BEGUN_SOON, Keeper
 from neod.account.ledger import FileLedger, open_ledger
 from neod.account.session import Board
 from neod.account.store import FileStore, boot_id
@@ -198,6 +198,10 @@ async def serve(
         keeping.start_soon(tick, clock, lookout.look, every)
         if beside is not None:
             keeping.start_soon(beside, accounts)
+        # Who connects meanwhile waits at the door: better than to be told that there is none yet.
+        with trio.move_on_after(BEGUN_SOON):
+            for keeper in accounts.values():
+                await keeper.begun.wait()
         async with trio.open_nursery() as connections:
             async with trio.open_nursery() as accepting:
                 await accepting.start(partial(server.serve, handler_nursery=connections))

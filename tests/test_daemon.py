@@ -99,6 +99,44 @@ async def test_it_is_ready_when_it_listens_and_not_when_it_is_logged_in(
     assert daemon_.said == ["ready", "stopping"]
 
 
+async def test_p1_who_asks_right_after_a_restart_gets_the_session_of_before(
+    autojump_clock: MockClock,
+) -> None:
+    world = World()
+    await world.run_for(10)
+    world.boot()
+    kept = world.ledger.fingerprint
+
+    async def slow(texts: list[str]) -> str:
+        await trio.sleep(1)  # as scrypt is
+        return await kept(texts)
+
+    world.ledger.fingerprint = slow  # type: ignore[method-assign]
+    async with running(world) as daemon_:
+        status, _ = await daemon_.get("/v1/token")
+
+    assert status == 200
+    assert world.generation == 1
+
+
+async def test_secrets_that_hang_hold_up_the_start_for_a_moment_at_most(
+    autojump_clock: MockClock,
+) -> None:
+    world = World()
+    await world.run_for(10)
+    world.boot()
+
+    async def hang(_texts: list[str]) -> str:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    world.ledger.fingerprint = hang  # type: ignore[assignment, method-assign]
+    began = trio.current_time()
+    async with running(world) as daemon_:
+        assert (await daemon_.get("/v1/token"))[0] == 200
+        assert trio.current_time() - began < 3
+
+
 async def test_p5_a_login_that_hangs_delays_neither_status_nor_stop(
     autojump_clock: MockClock,
 ) -> None:

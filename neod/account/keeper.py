@@ -49,6 +49,7 @@ from neod.secrets import Secret, SecretUnavailable
 LOGIN_TIME = 60.0  # seconds for a login, whatever the number of its requests
 OTP_TIME = 300.0  # seconds that a person has to type an OTP
 ADOPTED_SOON = 3.0  # seconds in which a change of the configuration should be taken up
+BEGUN_SOON = 3.0  # seconds in which what was there before a restart should be taken up
 SECRETS_SOON = 2.0  # seconds that a kept session waits for the secrets that it was got with
 READY_BY_LATE = 300.0  # seconds after it that it is still told that there was no session
 ALIVE_FOR = 10.0  # seconds that the broker's word on whether a session is alive is good for
@@ -83,6 +84,9 @@ class Keeper:
         self._environ = environ
         self._draw = draw
         self._kept = kept  # the session of before a restart, until it is judged
+        self.begun = trio.Event()  # set once the session of before is up, if there is one to be
+        if kept is None:
+            self.begun.set()
         self._drawn = draw()  # holds still while a session lives, else it would creep
         self._secrets = ""  # their fingerprint
         self._changes = 0  # how often in a row they were others than the last time
@@ -121,6 +125,7 @@ class Keeper:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.board.watch_the_end)
             await self._guarded(self._begin)
+            self.begun.set()
             while True:
                 await self._guarded(self._turn)
 

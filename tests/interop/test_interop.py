@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,7 @@ import httpx
 import msgspec
 import pytest
 
+from neod.clock import SYSTEM
 from neod.sandbox.broker import Broker, Credentials
 from neod.sandbox.serve import totp_settings_to_paste
 from tests.fakes.process import Home, Neod, Sandbox
@@ -243,6 +245,33 @@ def test_the_documents_program_follows_a_rotation(
         borrower.pretend(edit_sid=old["sid"])
         assert code_of(borrower.say("orders")) == DEAD
     assert attempts(sandbox) == (2, 2, 0)
+
+
+def test_the_documents_program_rejects_a_dead_session_and_goes_on_with_the_next(
+    sdk: Path, home: Home
+) -> None:
+    """It takes a while: a session is believed to be dead from a quarter of its life on."""
+    life = 40
+    with Sandbox("--life", f"{life}") as sandbox:
+        home.configure(sandbox.url, text=totp_settings_to_paste("URL", Broker()))
+        with Neod(home):
+            assert home.neoctl("token", "--wait", "20").returncode == 0
+            born = session_of(home)["issued_at"]
+            assert isinstance(born, (int, float))
+            time.sleep(max(0.0, born + life / 4 + 1 - SYSTEM.wall()))
+            steer(sandbox, "/kill")
+            with Borrower(sdk, home, sandbox) as borrower:
+                assert code_of(borrower.orders) == DEAD
+
+                borrower.say("borrow")
+                assert code_of(borrower.say("orders")) == NO_ORDERS
+            [reject] = [
+                entry
+                for entry in json.loads(home.neoctl("logins", "--json").stdout)["logins"]
+                if entry["event"] == "reject"
+            ]
+            assert reject["outcome"] == "dead"  # which the broker told neod too
+            assert attempts(sandbox) == (2, 2, 0)
 
 
 @pytest.mark.parametrize(
