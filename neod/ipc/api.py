@@ -449,9 +449,9 @@ def _none_valid(board: Board, wait: float | None) -> Problem:
 
 
 def _body(body: bytes, kind: type[T]) -> T:
-    """A request's JSON. Raises Problem, which repeats nothing of it."""
+    """A request's JSON; no body is one without a field. Raises Problem, which repeats nothing."""
     try:
-        return msgspec.json.decode(body, type=kind)
+        return msgspec.json.decode(body or b"{}", type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Problem("bad_request", f"the body: {error}") from None
 
@@ -540,7 +540,7 @@ def _seconds(request: Request, name: str) -> float:
 
 def _whole(request: Request, name: str) -> int | None:
     text = request.query.get(name)
-    if text is None:
+    if not text:  # as a shell has it whose variable is empty yet
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise Problem("bad_request", f"{name} has to be a whole number")

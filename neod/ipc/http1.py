@@ -5,6 +5,7 @@ that what is lenient and what is not was thought about by people who do that for
 module knows no route and no socket.
 """
 
+import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
@@ -98,12 +99,7 @@ def parse(head: bytes, *, max_body: int = BODY_MAX) -> Request:
     if not target.startswith("/"):
         raise BadRequest("the target has to be a path")
     parts = urlsplit(f"//neod{target}")
-    try:
-        query = dict(
-            parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-        )
-    except ValueError:
-        raise BadRequest("the query cannot be understood") from None
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))  # what is odd is ignored
     headers: dict[str, str] = {}
     for raw_name, raw_value in event.headers:
         name, value = raw_name.decode(), raw_value.decode("latin-1")
@@ -193,9 +189,9 @@ class Problem(Exception):  # noqa: N818 - the wire's own word (RFC 9457)
             "retry_after": self.retry_after,
             "action": self.action or None,
         }
+        headers = [*self.headers.items()]
+        if self.retry_after is not None:  # whole seconds, by RFC 9110
+            headers.append(("Retry-After", str(math.ceil(self.retry_after))))
         return Response(
-            status,
-            msgspec.json.encode(body) + b"\n",
-            "application/problem+json",
-            tuple(self.headers.items()),
+            status, msgspec.json.encode(body) + b"\n", "application/problem+json", tuple(headers)
         )
