@@ -32,7 +32,7 @@ from neod.ipc.reads import Reads
 from neod.ipc.server import Server, only
 from neod.kotak.client import Send, connected
 from neod.lookout import Door, Lookout
-from neod.paths import make_private
+from neod.paths import make_private, open_to_others
 from neod.process import give_large_blocks_back, harden
 from neod.reload import Reload
 from neod.status import Status
@@ -80,6 +80,8 @@ async def main(
         # Blocking work, all of it before there is anybody who could wait.
         try:
             make_private(state)
+            if why := open_to_others(state):
+                raise Unusable(f"neod's state cannot be trusted there: {why}")
             # Whom systemd starts, it has started in place of another, which may be about to stop.
             patience = PATIENCE if adopted else 0.0
             stack.enter_context(await patiently(partial(Lock, state / "lock"), patience))

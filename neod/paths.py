@@ -1,6 +1,7 @@
 """Where neod's files are. Makes folders, reads nothing in them."""
 
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,20 @@ def config_file(environ: Mapping[str, str]) -> Path:
 def state_folder() -> Path:
     """Ledgers and the lock over them: $XDG_STATE_HOME/neod, else ~/.local/state/neod."""
     return platformdirs.user_state_path("neod")
+
+
+def open_to_others(folder: Path) -> str:
+    """Why others could put files of theirs in the place of one's own; empty if they cannot.
+
+    Raises OSError.
+    """
+    found = folder.stat()
+    if found.st_uid not in (os.getuid(), 0):
+        return f"{folder} belongs to uid {found.st_uid}, not to you (uid {os.getuid()})"
+    if found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX:
+        mode = stat.S_IMODE(found.st_mode)
+        return f"{folder} may be written by others (mode {mode:04o}); chmod go-w {folder}"
+    return ""
 
 
 def make_private(folder: Path) -> None:

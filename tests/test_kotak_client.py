@@ -4,6 +4,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
+from pathlib import Path
 
 import httpx
 import pytest
@@ -154,6 +155,29 @@ async def test_a_certificate_that_nobody_vouches_for_is_not_accepted() -> None:
         nursery.cancel_scope.cancel()
     assert failed.value.kind == "unavailable"
     assert "certificate" in failed.value.detail.lower()
+
+
+@pytest.mark.parametrize(("name", "accepted"), [("127.0.0.1", True), ("kotak.example", False)])
+async def test_a_certificate_of_another_host_is_not_accepted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, *, accepted: bool
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(f"{tmp_path}/authority.pem")
+    monkeypatch.setattr("certifi.where", lambda: f"{tmp_path}/authority.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    [listener] = await trio.open_ssl_over_tcp_listeners(0, context, host="127.0.0.1")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, answer_once, [listener])
+        port = listener.transport_listener.socket.getsockname()[1]  # type: ignore[attr-defined]
+        async with connected() as sender:
+            if accepted:
+                assert (await sender(to(f"https://127.0.0.1:{port}/x"))).status == 204
+            else:
+                with pytest.raises(LoginFailed, match="certificate") as failed:
+                    await sender(to(f"https://127.0.0.1:{port}/x"))
+                assert failed.value.kind == "unavailable"
+        nursery.cancel_scope.cancel()
 
 
 def to(url: str) -> Request:

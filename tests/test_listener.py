@@ -521,8 +521,37 @@ def test_a_client_does_not_trust_somebody_elses_fallback_either(
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
+def test_a_folder_into_which_others_may_write_is_refused(
+    folder: Path, path: Path, mode: int
+) -> None:
+    folder.mkdir(exist_ok=True)
+    folder.chmod(mode)
+
+    with pytest.raises(Unusable, match=f"may be written by others.*chmod go-w {folder}"):
+        Claim(path)
+    assert not path.exists()
+
+
+def test_a_folder_like_tmp_in_which_nobody_replaces_what_is_anothers_is_taken(
+    folder: Path, path: Path
+) -> None:
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o1777)
+    with Claim(path):
+        assert path.exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
+def test_a_folder_that_is_somebody_elses_is_refused(folder: Path, path: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    os.chown(folder, 12345, 12345)
+    with pytest.raises(Unusable, match="belongs to uid 12345"):
+        Claim(path)
+
+
 def test_a_socket_that_may_not_even_be_probed_is_left_alone(folder: Path, path: Path) -> None:
-    folder.chmod(0o777)
+    folder.chmod(0o1777)
     with listen(path):
         path.chmod(0o600)
         os.seteuid(SOMEBODY_ELSE)

@@ -122,3 +122,15 @@ def test_the_bot_in_python_says_each_generation_as_it_comes(home: Home, tmp_path
             assert running.generation() == 1
             client.post("/v1/renew", b"{}", environ=home.environ)
             assert running.generation() == 2
+
+
+def test_every_claim_about_security_names_a_test_that_is_there() -> None:
+    text = (ROOT / "docs" / "security.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) > 20
+    for row in rows:
+        claims = re.findall(r"`([\w/]+\.py)::(\w+)`", row)
+        assert claims, row
+        for file, name in claims:
+            found = re.search(rf"def {name}\(", (ROOT / "tests" / file).read_text())
+            assert found, f"{file}::{name}"

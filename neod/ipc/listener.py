@@ -19,7 +19,7 @@ from typing import Literal, Self, TypeVar
 import trio
 
 from neoctl.wire import distrust
-from neod.paths import make_private
+from neod.paths import make_private, open_to_others
 
 T = TypeVar("T")
 Whereabouts = Literal["ours", "gone", "another's"]
@@ -223,7 +223,7 @@ def _lock_beside(path: Path) -> Lock:
     Raises AlreadyRunning, Unusable, OSError.
     """
     make_private(path.parent)
-    if why := distrust(os.fspath(path), os.getuid()):
+    if why := distrust(os.fspath(path), os.getuid()) or open_to_others(path.parent):
         raise Unusable(f"the socket's folder cannot be trusted: {why}")
     return Lock(path.with_name(f"{path.name}.lock"))
 
