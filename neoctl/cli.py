@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     Run = Callable[[Options, Mapping[str, str]], int]
 
+# What may come of an answer that is not of neod's making.
+NOT_UNDERSTOOD = ValueError, KeyError, TypeError, AttributeError, AssertionError, OverflowError
 RELOAD_TIME = 10.0  # seconds: secrets are read anew, and a command may print them
 LOGIN_TIME = 65.0  # seconds: neod answers when a login is done, which may take a minute
 # Verbs that the design names and this version does not have.
@@ -76,7 +78,7 @@ def _understood(run: Run, options: Options, environ: Mapping[str, str]) -> int:
     """Run a verb; an answer that is not of neod's making is no reason for a traceback."""
     try:
         return run(options, environ)
-    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
+    except NOT_UNDERSTOOD as error:
         raise client.Problem(
             "internal_error",
             f"the answer cannot be understood ({type(error).__name__})",

@@ -13,7 +13,8 @@ from tests.fakes.streams import Door
 
 # The machine that runs this is noisy: a slow example is no failure.
 settings.register_profile("neod", deadline=None)
-settings.load_profile("neod")
+settings.register_profile("long", deadline=None, max_examples=20_000)
+settings.load_profile(os.environ.get("NEOD_TEST_PROFILE", "neod"))
 
 
 @pytest.fixture
