@@ -399,6 +399,7 @@ def test_ctrl_c_at_a_prompt_writes_nothing(tmp_path: Path, count: int) -> None:
 # The screens of the documents.
 
 
+@pytest.mark.outer  # it types at real terminals
 @pytest.mark.parametrize("path", screens.DOCUMENTS, ids=lambda path: path.name)
 def test_the_screens_in_a_document_are_how_it_looks(path: Path) -> None:
     document = path.read_text()

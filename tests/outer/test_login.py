@@ -8,6 +8,8 @@ import pytest
 
 from tests.fakes.process import CONFIG, Home, Neod, Sandbox
 
+pytestmark = pytest.mark.outer
+
 TOTP = """
 [account.trade]
 flow = "totp"
