@@ -163,6 +163,7 @@ def _run(options: argparse.Namespace) -> None:
             paths.state_folder(),
             shutdown=daemon.wait_for_stop,
             adopted=adopted,
+            configuration=path.absolute(),
         )
     )
 

@@ -77,6 +77,11 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     hooks: Hooks = Hooks()
 
     @property
+    def login_url(self) -> str:
+        """Where the credentials go: whoever is reached there sees from where."""
+        return self.endpoints.login if self.flow == "totp" else self.endpoints.api
+
+    @property
     def secrets(self) -> tuple[Source, ...]:
         """All secrets of the account, in an order that does not change."""
         sources = (
