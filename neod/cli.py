@@ -90,7 +90,14 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--config", type=Path, help="default: $NEOD_CONFIG, else the user's own")
     _add_sandbox(commands.add_parser("sandbox", help="a Kotak Neo on loopback"))
     shown = commands.add_parser("demo", help="the daemon against a sandbox; nothing to configure")
-    shown.add_argument("--for", dest="seconds", type=_seconds, metavar="SECONDS", default=math.inf)
+    shown.add_argument(
+        "--for",
+        dest="seconds",
+        type=_seconds,
+        metavar="SECONDS",
+        default=math.inf,
+        help="how long it runs (default: to Ctrl-C)",
+    )
     once = commands.add_parser("login", help="one login, shown without its secrets")
     once.add_argument("account", nargs="?", help="default: main, else the only one")
     once.add_argument("--config", type=Path, help="default: $NEOD_CONFIG, else the user's own")

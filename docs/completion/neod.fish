@@ -1,0 +1,21 @@
+# fish completion for neod; made by python -m tests.manual --write
+
+complete -c neod -f
+complete -c neod -n __fish_use_subcommand -a run -d 'the daemon, in the foreground'
+complete -c neod -n '__fish_seen_subcommand_from run' -l config -r -F -d 'default: $NEOD_CONFIG, else the user\'s own'
+complete -c neod -n __fish_use_subcommand -a sandbox -d 'a Kotak Neo on loopback'
+complete -c neod -n '__fish_seen_subcommand_from sandbox' -l port -x -d '0 is any (default 8080)'
+complete -c neod -n '__fish_seen_subcommand_from sandbox' -l life -x -d 'of a session (default: to midnight)'
+complete -c neod -n '__fish_seen_subcommand_from sandbox' -l edge -x -d 'all sessions end so far apart'
+complete -c neod -n '__fish_seen_subcommand_from sandbox' -l bearer-life -x -d 'of a bearer (default: 3600)'
+complete -c neod -n '__fish_seen_subcommand_from sandbox' -l fault -x -d 'what goes wrong: NAME, NAME:N for the next N requests, NAME@STEP for those of one step; may be given more than once'
+complete -c neod -n __fish_use_subcommand -a demo -d 'the daemon against a sandbox; nothing to configure'
+complete -c neod -n '__fish_seen_subcommand_from demo' -l for -x -d 'how long it runs (default: to Ctrl-C)'
+complete -c neod -n __fish_use_subcommand -a login -d 'one login, shown without its secrets'
+complete -c neod -n '__fish_seen_subcommand_from login' -l config -r -F -d 'default: $NEOD_CONFIG, else the user\'s own'
+complete -c neod -n __fish_use_subcommand -a check -d 'the configuration and the secrets, without a login'
+complete -c neod -n '__fish_seen_subcommand_from check' -l config -r -F -d 'default: as of `neod run`'
+complete -c neod -n __fish_use_subcommand -a setup -d 'asks, and writes the configuration'
+complete -c neod -n '__fish_seen_subcommand_from setup' -l config -r -F -d 'default: as of `neod run`'
+complete -c neod -n __fish_use_subcommand -a install -d 'not part of this version'
+complete -c neod -n __fish_use_subcommand -a uninstall -d 'not part of this version'
