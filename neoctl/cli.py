@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 NOT_UNDERSTOOD = ValueError, KeyError, TypeError, AttributeError, AssertionError, OverflowError
 RELOAD_TIME = 10.0  # seconds: secrets are read anew, and a command may print them
 LOGIN_TIME = 65.0  # seconds: neod answers when a login is done, which may take a minute
-# Verbs that the design names and this version does not have.
-LATER = frozenset({"doctor"})
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -51,8 +49,6 @@ def _main(argv: list[str], environ: Mapping[str, str]) -> int:
         sys.stderr.write(usage())
         return 2
     try:
-        if argv[0] in LATER:
-            raise Usage(f"{argv[0]!r} is not part of this version ({__version__})")
         if argv[0] == "help" or "-h" in argv or "--help" in argv:
             sys.stdout.write(usage())
             return 0
@@ -369,6 +365,18 @@ def _post(
     return 0
 
 
+def _doctor(options: Options, environ: Mapping[str, str]) -> int:
+    from neoctl import doctor
+
+    findings = doctor.examine(environ, os.getuid(), options.account)
+    if options.json:
+        sys.stdout.write(doctor.as_json(findings))
+    else:
+        colours = sys.stdout.isatty() and not environ.get("NO_COLOR")
+        sys.stdout.write(doctor.as_text(findings, colours=colours))
+    return 0 if doctor.healthy(findings) else 1
+
+
 def _socket(_options: Options, environ: Mapping[str, str]) -> int:
     print(wire.socket_path(environ, os.getuid()))
     return 0
@@ -419,6 +427,7 @@ VERBS: dict[str, tuple[Run, str, frozenset[str], str]] = {
     "pause": (_pause, "", _WISHING, "no login by itself from now on"),
     "resume": (_resume, "", _WISHING, "logins by itself again"),
     "reload": (_reload, "", frozenset({"--json"}), "have neod read its configuration anew"),
+    "doctor": (_doctor, "", _WISHING, "what is not as it has to be, and what mends it"),
     "socket": (_socket, "", frozenset(), "the path of neod's socket"),
     "version": (_version, "", frozenset({"--json"}), "the versions of neoctl and neod"),
 }

@@ -71,7 +71,7 @@ def _entry(entry: Mapping[str, object]) -> str:
         who = f"{word.get('executable') or '?'}, pid {word['pid']}" if word.get("pid") else "neod"
         parts.append(f"asked for: {word['verb']}, by {who}")
     outcome = entry.get("outcome") or "-"
-    return _harmless(f"{day}  {entry['event']:12} {outcome:14} {'; '.join(parts)}".rstrip())
+    return harmless(f"{day}  {entry['event']:12} {outcome:14} {'; '.join(parts)}".rstrip())
 
 
 def event(line: Mapping[str, object]) -> str:
@@ -82,7 +82,7 @@ def event(line: Mapping[str, object]) -> str:
     which = "" if generation is None else f", generation {generation}"
     detail = f": {line['detail']}" if line.get("detail") else ""
     what = f"{line['account']}: {line['event']} ({line['state']}{which}){detail}"
-    return f"{clock} IST  {_harmless(what)}\n"
+    return f"{clock} IST  {harmless(what)}\n"
 
 
 def clients(answer: Mapping[str, object], status: Mapping[str, object]) -> str:
@@ -104,10 +104,10 @@ def _client(one: Mapping[str, object], accounts: dict[str, Mapping[str, object]]
         old = "" if newest in (None, generation) else f", and {newest} is the newest"
         parts.append(f"{account}: generation {generation}{old}")
     who = f"pid {one['pid']:<7} {one.get('executable') or '?'}"
-    return _harmless(f"{day}  {who}  {'; '.join([what, *parts])}")
+    return harmless(f"{day}  {who}  {'; '.join([what, *parts])}")
 
 
-def _harmless(text: str) -> str:
+def harmless(text: str) -> str:
     """A path may hold anything, and a terminal does what it is told."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
@@ -121,28 +121,28 @@ def _account(name: str, standing: Mapping[str, object], now: float, *, colours: 
     if standing.get("valid"):
         expires = standing["expires_at"]
         lines.append(f"session   {standing.get('kind')}, generation {standing['generation']}")
-        lines.append(f"expires   {_moment(expires, now)}{_here(expires)}")
+        lines.append(f"expires   {moment(expires, now)}{_here(expires)}")
     else:
         lines.append("session   none that is valid")
     lines.append(f"why       {standing['why']}")
     if standing.get("next") is not None:
-        lines.append(f"next      {_moment(standing['next'], now)}")
+        lines.append(f"next      {moment(standing['next'], now)}")
     failure = standing.get("last_failure")
     if isinstance(failure, dict):
-        lines.append(f"failure   {failure['kind']}, {_moment(failure['at'], now)}")
+        lines.append(f"failure   {failure['kind']}, {moment(failure['at'], now)}")
         lines.append(f"          {failure['detail']}")
         if failure.get("action"):
             lines.append(f"          mend it: {failure['action']}")
     budget = standing.get("budget")
     if isinstance(budget, dict):
-        lines.append(f"logins    {_budget(budget)}")
+        lines.append(f"logins    {budget_left(budget)}")
     if standing.get("watchers"):
         lines.append(f"watchers  {standing['watchers']}")
-    first, *rest = map(_harmless, lines) if not colours else [lines[0], *map(_harmless, lines[1:])]
+    first, *rest = map(harmless, lines) if not colours else [lines[0], *map(harmless, lines[1:])]
     return "\n  ".join([first, *rest]) + "\n"
 
 
-def _budget(budget: dict[str, Mapping[str, object]]) -> str:
+def budget_left(budget: dict[str, Mapping[str, object]]) -> str:
     """How many logins are left; where there is no limit, how many there were."""
     words = []
     for window, name in (("per_10min", "10 minutes"), ("per_day", "24 hours")):
@@ -164,7 +164,8 @@ def _ago(since: object, now: float) -> str:
     return f", for {_span(max(0.0, now - since))}" if isinstance(since, (int, float)) else ""
 
 
-def _moment(when: object, now: float) -> str:
+def moment(when: object, now: float) -> str:
+    """A time in India, and how far away it is."""
     if not isinstance(when, (int, float)):
         return "at an unknown time"
     clock = time.strftime("%H:%M:%S", time.gmtime(when + IST))

@@ -89,7 +89,14 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--config", type=Path, help="default: $NEOD_CONFIG, else the user's own")
     _add_sandbox(commands.add_parser("sandbox", help="a Kotak Neo on loopback"))
     shown = commands.add_parser("demo", help="the daemon against a sandbox; nothing to configure")
-    shown.add_argument("--for", dest="seconds", type=_seconds, metavar="SECONDS", default=math.inf)
+    shown.add_argument(
+        "--for",
+        dest="seconds",
+        type=_seconds,
+        metavar="SECONDS",
+        default=math.inf,
+        help="how long it runs (default: to Ctrl-C)",
+    )
     once = commands.add_parser("login", help="one login, shown without its secrets")
     once.add_argument("account", nargs="?", help="default: main, else the only one")
     once.add_argument("--config", type=Path, help="default: $NEOD_CONFIG, else the user's own")
@@ -164,6 +171,7 @@ def _run(options: argparse.Namespace) -> None:
             paths.state_folder(),
             shutdown=daemon.wait_for_stop,
             adopted=adopted,
+            configuration=path.absolute(),
         )
     )
 

@@ -20,6 +20,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from neoctl.wire import BODY_MAX, HEAD_MAX, HEAD_TIME
+from neod import keys
 from neod.account.edge import DAY, Edge, daily
 from neod.account.hours import (
     Hours,
@@ -75,6 +76,11 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     proxy: Secret | None = None  # its URL may hold a password
     rules: Rules = Rules()
     hooks: Hooks = Hooks()
+
+    @property
+    def login_url(self) -> str:
+        """Where the credentials go: whoever is reached there sees from where."""
+        return self.endpoints.login if self.flow == "totp" else self.endpoints.api
 
     @property
     def secrets(self) -> tuple[Source, ...]:
@@ -329,7 +335,7 @@ def _account(name: str, table: _Table, folder: Path) -> Account | None:
         rules=_rules(table.table("renewal"), sandbox=endpoints.on_loopback()),
         hooks=_hooks(table.table("hooks")),
     )
-    renewal = (*Rules.__struct_fields__, "holidays", "lead", "ready_by")
+    renewal = keys.names("account.NAME.renewal")
     table.no_more(dict.fromkeys(renewal, f"[{table.key('renewal')}]"))
     return account if table.sound else None
 

@@ -24,7 +24,7 @@ from neod.accounts import Accounts
 from neod.clock import SYSTEM, TICK, Clock, tick
 from neod.config import Account, Config, ConfigError
 from neod.config import Server as Limits
-from neod.ipc.api import Api
+from neod.ipc.api import Api, Files
 from neod.ipc.clients import Client
 from neod.ipc.descriptors import affordable
 from neod.ipc.listener import PATIENCE, Adopted, Claim, Lock, Unusable, patiently
@@ -56,6 +56,7 @@ async def main(
     adopted: socket.socket | None = None,
     store: Path | None = None,
     beside: Beside | None = None,
+    configuration: Path | None = None,
 ) -> None:
     """Run the daemon until `shutdown` returns.
 
@@ -63,8 +64,9 @@ async def main(
     listens at `socket_path`, unless a socket of systemd's is to be adopted, which has its own.
     Then a faulty configuration ends nothing: there is no account, and who asks is told where the
     mistakes are, until a reload finds none. Sessions are kept in the folder `store`, which is the
-    socket's if none is given. `beside` runs as long as the keepers do: the demo's screen. Raises
-    ConfigError, AlreadyRunning and Unusable before anything is started.
+    socket's if none is given. `beside` runs as long as the keepers do: the demo's screen.
+    `configuration` is what `load` reads, for who asks where it is. Raises ConfigError,
+    AlreadyRunning and Unusable before anything is started.
     """
     harden(environ)  # before the first secret is read
     give_large_blocks_back()
@@ -103,7 +105,12 @@ async def main(
                 partial(hooks.run, environ=environ, socket=os.fspath(claim.path)),
             ],
         )
-        api = Api(accounts, SYSTEM.wall(), news=news, clients=clients)
+        files = Files(
+            socket=os.fspath(claim.path),
+            configuration=os.fspath(configuration) if configuration else None,
+            state=os.fspath(state),
+        )
+        api = Api(accounts, SYSTEM.wall(), news=news, clients=clients, files=files)
         server = Server(
             claim.socket,
             api.respond,

@@ -23,7 +23,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from neod import config, daemon
 from neod.clock import Clock
-from neod.ipc.api import Api
+from neod.ipc.api import Api, Files
 from neod.ipc.clients import Client
 from neod.ipc.reads import Reads
 from neod.ipc.server import Server
@@ -36,6 +36,11 @@ from tests.fakes.world import TOTP, World, accounts_of
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "protocol.md"
 CONFIGURATION = Path("/home/asha/.config/neod/config.toml")
+FILES = Files(
+    socket="/run/user/1000/neod/neod.sock",
+    configuration=str(CONFIGURATION),
+    state="/home/asha/.local/state/neod",
+)
 MORNING = 1_767_583_800.0  # 2026-01-05T09:00:00+05:30, a Monday
 WIDTH = 100  # columns, after which JSON goes on in the next line
 DEAD = '{"stat":"Not_Ok","stCode":100022,"errMsg":"invalid session token"}'
@@ -76,7 +81,15 @@ class Neod:
         # As if the machine had run for long, so that whoever asks is younger.
         clock = Clock(wall=self._world.clock.wall, boot=lambda: 1e9 + trio.current_time())
         reload = Reload(self._load, accounts, lambda _limits: None)
-        api = Api(accounts, MORNING, news=news, clients=clients, clock=clock, reload=reload)
+        api = Api(
+            accounts,
+            MORNING,
+            news=news,
+            clients=clients,
+            clock=clock,
+            reload=reload,
+            files=FILES,
+        )
         server = Server(
             self._door.socket,
             api.respond,

@@ -34,7 +34,7 @@ from tests.fakes.asking import answer_of
 from tests.fakes.clock import START, FrozenClock, VirtualClock
 from tests.fakes.ledger import MemoryLedger
 from tests.fakes.store import MemoryStore
-from tests.fakes.world import World, account
+from tests.fakes.world import TOTP, World, account
 
 HOUR = 3600.0
 STATES: tuple[State, ...] = get_args(State)
@@ -217,6 +217,14 @@ async def test_not_ready_always_says_when_to_try_again() -> None:
 
     assert isinstance(retry_after, float)
     assert retry_after > 0
+
+
+@pytest.mark.parametrize(("after", "action"), [(None, "neoctl renew"), (300, "neoctl otp")])
+async def test_who_may_give_a_code_now_is_told_so(after: float | None, action: str) -> None:
+    desk = Desk("main")
+    desk.stand("otp_needed", after=after)
+
+    assert told(await desk.ask("/v1/token"))["action"] == action
 
 
 @pytest.mark.parametrize("state", ["credentials_rejected", "blocked"])
@@ -883,6 +891,30 @@ class Status(msgspec.Struct):
     version: str
     since: float
     accounts: dict[str, AccountStatus]
+
+
+async def test_status_says_what_who_looks_after_neod_needs() -> None:
+    desk = Desk("main")
+    there = json.loads((await desk.ask("/v1/status")).body)
+    assert there["files"] == {"socket": None, "configuration": None, "state": None}
+    assert there["accounts"]["main"]["source_address"] is None
+    assert there["accounts"]["main"]["proxy"] is False
+
+
+@pytest.mark.parametrize("flow", ["password", "totp"])
+async def test_status_says_where_the_credentials_go(autojump_clock: MockClock, flow: str) -> None:
+    urls = {name: f"https://{name}.example/" for name in ("session", "api", "login")}
+    changes = {**(TOTP if flow == "totp" else {}), "endpoints": urls}
+    world = World()
+    world.boot(**changes, source_address="192.0.2.7", proxy="http://me:secret@proxy:3128")
+
+    request = parse(b"GET /v1/status HTTP/1.1\r\nHost: neod\r\n\r\n")
+    body = (await answer_of(Api({"main": world.keeper}, START), request)).body
+
+    told = json.loads(body)["accounts"]["main"]
+    assert told["login_url"] == urls["login" if flow == "totp" else "api"]
+    assert (told["source_address"], told["proxy"]) == ("192.0.2.7", True)
+    assert b"secret" not in body
 
 
 async def test_status_says_that_a_lapsed_session_is_not_valid() -> None:

@@ -522,25 +522,7 @@ def test_a_field_that_is_not_there_is_answered_with_what_there_is(
 def test_every_verb_of_the_design_is_known() -> None:
     design = """token session get headers env exec watch wait status logins clients renew reject
         otp unblock pause resume reload doctor socket version"""
-    assert set(cli.VERBS) | cli.LATER == set(design.split())
-    assert not set(cli.VERBS) & cli.LATER
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        *sorted(cli.LATER),
-    ],
-)
-def test_a_verb_of_a_later_version_is_refused_as_such(
-    neod: CannedNeod, capsys: Captured, line: str
-) -> None:
-    argv = line.split()
-    assert cli.main(argv) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith(f"neoctl: '{argv[0]}' is not part of this version ({__version__})\n")
-    assert neod.untouched
+    assert set(cli.VERBS) == set(design.split())
 
 
 def test_without_a_verb_the_usage_is_an_error(capsys: Captured) -> None:

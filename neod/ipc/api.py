@@ -47,6 +47,14 @@ class Wanted(msgspec.Struct, frozen=True):
     after: int | None = None  # a generation
 
 
+class Files(msgspec.Struct, frozen=True):
+    """Where neod has its files, for who looks after it; None is what it has none of."""
+
+    socket: str | None = None
+    configuration: str | None = None
+    state: str | None = None  # the folder of the ledgers
+
+
 class Sent(msgspec.Struct, frozen=True):
     """What came with a request's head: its body, and who sent it."""
 
@@ -79,12 +87,14 @@ class Api:
         clients: Collection[Client] = (),
         clock: Clock = SYSTEM,
         reload: Callable[[], Awaitable[str]] | None = None,
+        files: Files | None = None,
     ) -> None:
         self.faulty: config.ConfigError | None = None
         self._accounts = accounts
         self._since = since
         self._clients = clients
         self._clock = clock
+        self._files = files or Files()
         self.reload = reload  # raises ConfigError, OSError
         self.watchers = Watchers(news or News(), config.Server().max_watchers)
         self.answered: Counter[tuple[str, int]] = Counter()  # requests by route and status
@@ -167,6 +177,7 @@ class Api:
                 "version": __version__,
                 "since": self._since,
                 "configuration": _mistakes(self.faulty).detail if self.faulty else None,
+                "files": self._files,
                 "accounts": accounts,
             }
         )
@@ -438,7 +449,9 @@ def _none_valid(board: Board, wait: float | None) -> Problem:
             mends = action if wait is not None and action else "neoctl unblock"
             return Problem("blocked", why, action=mends, retry_after=wait)
         case "otp_needed":
-            return Problem("otp_needed", why, action=action or "neoctl renew", retry_after=wait)
+            # Only while a code is waited for does it end by itself.
+            mends = action or "neoctl renew" if wait is None else "neoctl otp"
+            return Problem("otp_needed", why, action=mends, retry_after=wait)
         case "paused":
             return Problem("paused", why, action="neoctl resume", retry_after=wait)
         case "login_budget":
@@ -515,6 +528,9 @@ def _standing(keeper: Keeper) -> dict[str, object]:
         "clock_skew": standing.clock_skew,
         "password_expired": session.password_expired if session else None,
         "environment": "sandbox" if account.endpoints.on_loopback() else account.environment,
+        "login_url": account.login_url,
+        "source_address": account.source_address,
+        "proxy": account.proxy is not None,
     }
 
 
