@@ -219,6 +219,14 @@ async def test_not_ready_always_says_when_to_try_again() -> None:
     assert retry_after > 0
 
 
+@pytest.mark.parametrize(("after", "action"), [(None, "neoctl renew"), (300, "neoctl otp")])
+async def test_who_may_give_a_code_now_is_told_so(after: float | None, action: str) -> None:
+    desk = Desk("main")
+    desk.stand("otp_needed", after=after)
+
+    assert told(await desk.ask("/v1/token"))["action"] == action
+
+
 @pytest.mark.parametrize("state", ["credentials_rejected", "blocked"])
 async def test_where_a_person_is_needed_the_action_is_the_command_that_helps(state: State) -> None:
     desk = Desk("main")

@@ -449,7 +449,9 @@ def _none_valid(board: Board, wait: float | None) -> Problem:
             mends = action if wait is not None and action else "neoctl unblock"
             return Problem("blocked", why, action=mends, retry_after=wait)
         case "otp_needed":
-            return Problem("otp_needed", why, action=action or "neoctl renew", retry_after=wait)
+            # Only while a code is waited for does it end by itself.
+            mends = action or "neoctl renew" if wait is None else "neoctl otp"
+            return Problem("otp_needed", why, action=mends, retry_after=wait)
         case "paused":
             return Problem("paused", why, action="neoctl resume", retry_after=wait)
         case "login_budget":
