@@ -195,8 +195,8 @@ def test_linger_decides_whether_neod_outlives_a_logout() -> None:
 @pytest.mark.parametrize(
     ("done", "level", "detail"),
     [
-        (None, OK, "no timedatectl"),
-        (Done(1), OK, "no timedatectl"),
+        (None, OK, "timedatectl is not there"),
+        (Done(1), OK, "timedatectl is not there"),
         (Done(0, "NTP=yes\nNTPSynchronized=yes\n"), OK, "kept by NTP"),
         (Done(0, "NTP=no\nNTPSynchronized=yes\n"), OK, "kept by NTP"),  # by chrony, say
         (Done(0, "NTP=yes\nNTPSynchronized=no\n"), WARNING, "has not set the clock yet"),
