@@ -209,7 +209,7 @@ def judge_linger(user: str, *, lingers: bool | None) -> Finding:
 def judge_ntp(done: Done | None) -> Finding:
     """Whether something keeps this machine's clock right."""
     if done is None or done.status:
-        return Finding("ntp", OK, "there is no timedatectl that could tell")
+        return Finding("ntp", OK, "timedatectl is not there, or cannot tell")
     told = dict(line.split("=", 1) for line in done.out.splitlines() if "=" in line)
     if told.get("NTPSynchronized") == "yes":
         return Finding("ntp", OK, "the clock is kept by NTP")

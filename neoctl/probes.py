@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from neoctl import client
@@ -178,11 +179,11 @@ def run(command: list[str], environ: Mapping[str, str], seconds: float) -> Done 
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Have it end what it started itself, then end it."""
+    """Have it end what it started in other groups, then end all that is left of its own."""
     os.killpg(process.pid, signal.SIGINT)
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(1.0)
-    except subprocess.TimeoutExpired:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
