@@ -8,7 +8,7 @@ daemon.
 import logging
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 
 import msgspec
@@ -72,8 +72,10 @@ class Keeper:
         connect: Connect,
         environ: Mapping[str, str],
         draw: Callable[[], float],
+        hide: Collection[str] = (),
         kept: Kept | None = None,
     ) -> None:
+        """Programs of the account do not see the variables to `hide`; there may be more later."""
         self.account = account
         self.board = board
         self.ledger = ledger
@@ -81,6 +83,7 @@ class Keeper:
         self._clock = clock
         self._connect = connect
         self._environ = environ
+        self._hide = hide
         self._draw = draw
         self._drawn = draw()  # holds still while a session lives, else it would creep
         self._secrets = ""  # their fingerprint
@@ -730,7 +733,7 @@ class Keeper:
 
     async def _read_secrets(self) -> tuple[Credentials, str]:
         """The credentials, and their fingerprint. Raises SecretUnavailable."""
-        found = await read_all(self.account, self._environ)
+        found = await read_all(self.account, self._environ, self._hide)
         usable = credentials(self.account, found, self._clock.wall())
         return usable, await self.ledger.fingerprint(to_fingerprint(self.account, found))
 
