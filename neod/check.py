@@ -52,13 +52,7 @@ def run(path: Path, environ: Mapping[str, str], say: Say) -> int:
 async def _check(settings: Config, environ: Mapping[str, str], home: str, say: Say) -> int:
     """Say what each account comes to; returns how many secrets are not well."""
     await trio.lowlevel.checkpoint()
-    hide = [
-        source.name
-        for account in settings.accounts.values()
-        for source in account.secrets
-        if source.place == "env"
-    ]
-    bad = 0
+    hide, bad = settings.variables, 0
     for account in settings.accounts.values():
         say(line("account", account.name, indent=""))
         for label, words in describe(account):

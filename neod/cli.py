@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import shlex
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -161,6 +162,8 @@ def _seconds(text: str) -> float:
 def _run(options: argparse.Namespace) -> None:
     # The watchdog's SIGABRT then leaves the stack of a neod that stands still.
     faulthandler.enable()
+    for number in (signal.SIGHUP, signal.SIGUSR1):  # the daemon heeds them as long as it can
+        signal.signal(number, signal.SIG_IGN)
     path = options.config or paths.config_file(os.environ)
     adopted = adoptable(handed_over(os.environ, os.getpid()))
     trio.run(

@@ -114,6 +114,12 @@ class Config(msgspec.Struct, frozen=True):
     accounts: dict[str, Account]
     server: Server
 
+    @property
+    def variables(self) -> frozenset[str]:
+        """The variables of the environment that hold a secret of any account."""
+        sources = [source for account in self.accounts.values() for source in account.secrets]
+        return frozenset(source.name for source in sources if source.place == "env")
+
 
 class ConfigError(Exception):
     """The configuration cannot be used; str() is one message that names every mistake."""

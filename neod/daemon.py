@@ -6,7 +6,7 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ import trio
 from neod import __version__, hooks, log
 from neod.account.events import News
 from neod.account.history import Word
-from neod.account.keeper import BEGUN_SOON, Keeper
+from neod.account.keeper import Keeper
 from neod.account.ledger import FileLedger, open_ledger
 from neod.account.session import Board
 from neod.account.store import FileStore, boot_id
@@ -70,15 +70,13 @@ async def main(
     """
     harden(environ)  # before the first secret is read
     give_large_blocks_back()
-    news, clients, faulty = News(), set[Client](), None
-    try:
-        config = load()
-    except ConfigError as error:
-        if adopted is None:
-            raise
-        # systemd would start it again for whoever connects, at once and over and over.
-        config, faulty = Config(accounts={}, server=Limits()), error
+    news, clients = News(), set[Client]()
+    hidden = set[str]()  # those of accounts that were taken away stay in the environment
+    load = partial(_load_and_hide, load, hidden)
+    config, faulty = _loaded(load, or_none=adopted is not None)
     with ExitStack() as stack:
+        # From here on, so that a signal at the start ends nothing; it is heeded later.
+        signals = stack.enter_context(trio.open_signal_receiver(signal.SIGHUP, signal.SIGUSR1))
         # Blocking work, all of it before there is anybody who could wait.
         try:
             make_private(state)
@@ -90,7 +88,9 @@ async def main(
             claim = await patiently(partial(_claimed, adopted, socket_path), patience)
             stack.enter_context(claim)
             folder = store or claim.path.parent
-            make = partial(keeper_of, state, folder, environ=environ, clock=SYSTEM, news=news)
+            make = partial(
+                keeper_of, state, folder, environ=environ, hide=hidden, clock=SYSTEM, news=news
+            )
             keepers = {name: make(account) for name, account in config.accounts.items()}
         except OSError as error:
             raise Unusable(f"{error.filename or state}: {error.strerror}") from None
@@ -102,7 +102,7 @@ async def main(
             remake=make,
             beside=[
                 status.follow,
-                partial(hooks.run, environ=environ, socket=os.fspath(claim.path)),
+                partial(hooks.run, environ=environ, socket=os.fspath(claim.path), hide=hidden),
             ],
         )
         files = Files(
@@ -150,12 +150,23 @@ async def main(
             clock=SYSTEM,
             every=min(TICK, watched / 2) if watched else TICK,
             shutdown=shutdown,
-            heed=partial(_heed_signals, accounts, reload, environ),
+            heed=partial(_heed_signals, signals, accounts, reload, environ),
             beside=beside,
             ready=partial(notify, environ, READY=1),
             stopping=partial(notify, environ, STOPPING=1),
         )
         log.event("stopped")
+
+
+def _loaded(load: Callable[[], Config], *, or_none: bool) -> tuple[Config, ConfigError | None]:
+    """The configuration, or an empty one with what is wrong with it. Raises ConfigError."""
+    try:
+        return load(), None
+    except ConfigError as error:
+        if not or_none:
+            raise
+        # systemd would start it again for whoever connects, at once and over and over.
+        return Config(accounts={}, server=Limits()), error
 
 
 def _do_without(api: Api, status: Status, faulty: ConfigError) -> None:
@@ -164,6 +175,13 @@ def _do_without(api: Api, status: Status, faulty: ConfigError) -> None:
     for mistake in faulty.mistakes:
         log.error("configuration", path=faulty.path, mistake=mistake)
     status.put("configuration", f"cannot be used: {faulty.keys}; see: neod check")
+
+
+def _load_and_hide(load: Callable[[], Config], hidden: set[str]) -> Config:
+    """The configuration; the variables in which it has secrets are hidden from now on."""
+    config = load()
+    hidden |= config.variables
+    return config
 
 
 def _load_anew(
@@ -207,10 +225,6 @@ async def serve(
         keeping.start_soon(tick, clock, lookout.look, every)
         if beside is not None:
             keeping.start_soon(beside, accounts)
-        # Who connects meanwhile waits at the door: better than to be told that there is none yet.
-        with trio.move_on_after(BEGUN_SOON):
-            for keeper in accounts.values():
-                await keeper.begun.wait()
         async with trio.open_nursery() as connections:
             async with trio.open_nursery() as accepting:
                 await accepting.start(partial(server.serve, handler_nursery=connections))
@@ -226,20 +240,21 @@ async def serve(
         keeping.cancel_scope.cancel(reason="drained")
 
 
-async def _heed_signals(accounts: Accounts, reload: Reload, environ: Mapping[str, str]) -> None:
+async def _heed_signals(
+    signals: AsyncIterator[int], accounts: Accounts, reload: Reload, environ: Mapping[str, str]
+) -> None:
     """HUP reloads the configuration, USR1 renews every session."""
-    with trio.open_signal_receiver(signal.SIGHUP, signal.SIGUSR1) as signals:
-        async with trio.open_nursery() as nursery:
-            async for number in signals:
-                log.event("signal", name=signal.Signals(number).name)
-                if number == signal.SIGUSR1:
-                    for keeper in accounts.values():
-                        nursery.start_soon(keeper.renew, Word("USR1"))
-                    continue
-                notify(environ, RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
-                with suppress(ConfigError, OSError):  # which the log has told of
-                    await reload()
-                notify(environ, READY=1)
+    async with trio.open_nursery() as nursery:
+        async for number in signals:
+            log.event("signal", name=signal.Signals(number).name)
+            if number == signal.SIGUSR1:
+                for keeper in accounts.values():
+                    nursery.start_soon(keeper.renew, Word("USR1"))
+                continue
+            notify(environ, RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
+            with suppress(ConfigError, OSError):  # which the log has told of
+                await reload()
+            notify(environ, READY=1)
 
 
 async def wait_for_stop(seconds: float = math.inf, *, hup_stops: bool = False) -> None:
@@ -258,6 +273,7 @@ def keeper_of(
     instead_of: Keeper | None = None,
     *,
     environ: Mapping[str, str],
+    hide: Collection[str],
     clock: Clock,
     news: News | None = None,
 ) -> Keeper:
@@ -284,6 +300,7 @@ def keeper_of(
         clock=clock,
         connect=_connect,
         environ=environ,
+        hide=hide,
         draw=random.random,
     )
 

@@ -6,7 +6,7 @@ told afterwards, of each kind the newest; a hook that fails or takes too long is
 nothing else comes of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Never
 
 import msgspec
@@ -32,8 +32,13 @@ ALERTS: frozenset[Event] = frozenset(
 )
 
 
-async def run(keeper: Keeper, environ: Mapping[str, str], socket: str) -> Never:
-    """Run an account's hooks, as its configuration has them by then; for ever."""
+async def run(
+    keeper: Keeper, environ: Mapping[str, str], socket: str, hide: Collection[str]
+) -> Never:
+    """Run an account's hooks, as its configuration has them by then; for ever.
+
+    They do not see the variables to `hide`, of which there may be more later.
+    """
     board, seen, failing = keeper.board, 0, False
     while True:
         changed = board.news.changed
@@ -47,7 +52,7 @@ async def run(keeper: Keeper, environ: Mapping[str, str], socket: str) -> Never:
         again = happening.event == "login_failed" and failing
         failing = happening.event == "login_failed" or (failing and happening.event != "session")
         if not again:
-            await _tell(keeper, happening, environ, socket)
+            await _tell(keeper, happening, child.environment(environ, hide), socket)
 
 
 async def _tell(
@@ -71,12 +76,9 @@ async def _run(
     environ: Mapping[str, str],
     socket: str,
 ) -> None:
-    hidden = [source.name for source in account.secrets if source.place == "env"]
     own = {"NEOD_SOCKET": socket, "NEOD_ACCOUNT": account.name}
     try:
-        ended = await child.run(
-            argv, child.environment(environ, hidden) | own, limit=LIMIT, given=given
-        )
+        ended = await child.run(argv, {**environ, **own}, limit=LIMIT, given=given)
     except OSError as error:
         why, said = f"it cannot be started: {error.strerror}", ""
     else:

@@ -47,7 +47,14 @@ async def log_in(
             if why := distrust(os.fspath(socket), os.getuid()):
                 raise Unusable(f"the socket's folder cannot be trusted: {why}")
         with Lock(state / "lock"):
-            keeper = daemon.keeper_of(state, socket.parent, account, environ=environ, clock=SYSTEM)
+            keeper = daemon.keeper_of(
+                state,
+                socket.parent,
+                account,
+                environ=environ,
+                hide=config.variables,
+                clock=SYSTEM,
+            )
             return await _with(keeper)
     except AlreadyRunning as error:
         raise AlreadyRunning(error.pid, state, "have it log in instead: neoctl renew") from None

@@ -119,7 +119,7 @@ async def test_p1_who_asks_right_after_a_restart_gets_the_session_of_before(
     assert world.generation == 1
 
 
-async def test_secrets_that_hang_hold_up_the_start_for_a_moment_at_most(
+async def test_p1_secrets_that_hang_hold_up_neither_the_start_nor_the_session(
     autojump_clock: MockClock,
 ) -> None:
     world = World()
@@ -134,7 +134,7 @@ async def test_secrets_that_hang_hold_up_the_start_for_a_moment_at_most(
     began = trio.current_time()
     async with running(world) as daemon_:
         assert (await daemon_.get("/v1/token"))[0] == 200
-        assert trio.current_time() - began < 3
+        assert trio.current_time() == began
 
 
 async def test_p5_a_login_that_hangs_delays_neither_status_nor_stop(

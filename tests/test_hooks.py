@@ -15,7 +15,6 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from neod import hooks
 from neod.account.events import Event
 from neod.config import Hooks
-from neod.secrets import Source
 from tests.test_api import Desk, told
 
 ENVIRON = {"PATH": os.environ["PATH"], "NEOD_CONFIG": "x", "PASSWORD": "canary"}
@@ -44,10 +43,9 @@ async def hooked(desk: Desk, **programs: str) -> AsyncIterator[None]:
     """Run the hooks of the desk's account: shell scripts by name."""
     keeper = desk.keepers["main"]
     scripts = Hooks(**{name: ("/bin/sh", "-c", text) for name, text in programs.items()})
-    password = Source(key="password", place="env", name="PASSWORD")
-    keeper.account = msgspec.structs.replace(keeper.account, hooks=scripts, password=password)
+    keeper.account = msgspec.structs.replace(keeper.account, hooks=scripts)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(hooks.run, keeper, ENVIRON, "/run/neod.sock")
+        nursery.start_soon(hooks.run, keeper, ENVIRON, "/run/neod.sock", {"PASSWORD"})
         yield
         nursery.cancel_scope.cancel()
 

@@ -72,6 +72,50 @@ async def test_generations_go_on_after_a_restart(autojump_clock: MockClock) -> N
     assert world.generation == first + 1
 
 
+async def test_p1_after_a_restart_a_session_is_there_before_anything_takes_time(
+    autojump_clock: MockClock,
+) -> None:
+    world = World()
+    await world.run_for(10)
+
+    world.boot()
+
+    assert world.board.valid()
+    await world.run_for(10)
+    assert world.generation == len(world.kotak.logins) == 1
+
+
+async def test_p1_another_password_takes_no_session_away_over_a_restart(
+    autojump_clock: MockClock,
+) -> None:
+    world = World()
+    await world.run_for(10)
+
+    world.boot(password="a wrong one")
+    await world.run_for(10)
+    assert world.board.valid()
+    assert world.state == "credentials_rejected"
+
+    world.boot(password=PASSWORD)
+    await world.run_for(10)
+    assert world.board.valid()
+    assert (world.generation, world.state) == (1, "ok")
+
+
+async def test_a_password_that_changed_over_a_restart_is_tried_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    world = World()
+    await world.run_for(10)
+
+    new = Credentials(password="a new one")
+    world.kotak.broker.settings = Settings(life=HOUR, credentials=new)
+    world.boot(password="a new one")
+    await world.run_for(10)
+
+    assert world.generation == 2
+
+
 # The day's edge
 
 

@@ -230,6 +230,43 @@ def test_a_changed_configuration_is_taken_up_by_word_and_by_signal(
         assert neod.stop()[0] == 0
 
 
+def test_no_signal_ends_neod_while_it_starts_and_stops(home: Home, sandbox: Sandbox) -> None:
+    home.configure(sandbox.url)
+    lock = home.folder / "state" / "neod" / "lock"
+    with Process("run", "--config", str(home.config), environ=home.environ) as neod:
+        while not lock.exists():  # until then it is Python that starts
+            time.sleep(0.001)
+        until = time.monotonic() + 1
+        while time.monotonic() < until:
+            neod.popen.send_signal(signal.SIGHUP)
+            time.sleep(0.002)
+        assert home.neoctl("token", "--wait", "10").returncode == 0
+
+        neod.popen.send_signal(signal.SIGTERM)
+        while neod.popen.poll() is None:
+            neod.popen.send_signal(signal.SIGHUP)
+            time.sleep(0.002)
+    assert neod.popen.returncode == 0
+
+
+def test_p6_a_program_of_one_account_does_not_see_the_variables_of_another(
+    home: Home, sandbox: Sandbox
+) -> None:
+    home.configure(
+        sandbox.url,
+        text=CONFIG.replace('"sandbox-consumer-secret"', '{ env = "SECRET" }')
+        + CONFIG.replace("account.main", "account.other").replace(
+            '{ file = "password" }', '{ command = ["sh", "-c", "env >$HOME/seen; echo x"] }'
+        ),
+    )
+    home.environ["SECRET"] = "sandbox-consumer-secret"
+    with Neod(home) as neod:
+        assert home.neoctl("token", "--wait", "10").returncode == 0
+        assert home.neoctl("token", "-a", "other", "--wait", "10").returncode == 5
+        neod.stop()
+    assert "SECRET" not in (home.folder / "seen").read_text()
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [

@@ -3,7 +3,7 @@
 The credentials live as long as the login that reads them; what is kept of them is a fingerprint.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from neod.account import totp
 from neod.account.snapshot import ready_until
@@ -15,12 +15,13 @@ from neod.secrets import Secret, SecretUnavailable, read
 Credentials = Password | Totp
 
 
-async def read_all(account: Account, environ: Mapping[str, str]) -> dict[str, Secret]:
+async def read_all(
+    account: Account, environ: Mapping[str, str], hide: Collection[str]
+) -> dict[str, Secret]:
     """The account's secrets by their keys, in an order that does not change.
 
-    Raises SecretUnavailable.
+    Programs that are asked for one do not see the variables to `hide`. Raises SecretUnavailable.
     """
-    hide = [source.name for source in account.secrets if source.place == "env"]
     return {source.key: await read(source, environ, hide=hide) for source in account.secrets}
 
 

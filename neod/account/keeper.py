@@ -8,7 +8,7 @@ daemon.
 import logging
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 
 import msgspec
@@ -49,7 +49,6 @@ from neod.secrets import Secret, SecretUnavailable
 LOGIN_TIME = 60.0  # seconds for a login, whatever the number of its requests
 OTP_TIME = 300.0  # seconds that a person has to type an OTP
 ADOPTED_SOON = 3.0  # seconds in which a change of the configuration should be taken up
-BEGUN_SOON = 3.0  # seconds in which what was there before a restart should be taken up
 SECRETS_SOON = 2.0  # seconds that a kept session waits for the secrets that it was got with
 READY_BY_LATE = 300.0  # seconds after it that it is still told that there was no session
 ALIVE_FOR = 10.0  # seconds that the broker's word on whether a session is alive is good for
@@ -73,8 +72,10 @@ class Keeper:
         connect: Connect,
         environ: Mapping[str, str],
         draw: Callable[[], float],
+        hide: Collection[str] = (),
         kept: Kept | None = None,
     ) -> None:
+        """Programs of the account do not see the variables to `hide`; there may be more later."""
         self.account = account
         self.board = board
         self.ledger = ledger
@@ -82,11 +83,8 @@ class Keeper:
         self._clock = clock
         self._connect = connect
         self._environ = environ
+        self._hide = hide
         self._draw = draw
-        self._kept = kept  # the session of before a restart, until it is judged
-        self.begun = trio.Event()  # set once the session of before is up, if there is one to be
-        if kept is None:
-            self.begun.set()
         self._drawn = draw()  # holds still while a session lives, else it would creep
         self._secrets = ""  # their fingerprint
         self._changes = 0  # how often in a row they were others than the last time
@@ -119,13 +117,14 @@ class Keeper:
         self._adopting: Adopting | None = None
         self._outdated = False  # the session was got with credentials that are others by now
         self._blocked_told = False  # though it is tried again and again, as a secret is
+        self._unknown: Held | None = None  # what was kept, where the ledger knows nothing of it
+        self._not_resumed = self._take_up(kept) if kept else ""
 
     async def run(self) -> None:
         """Keep the session, for ever."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.board.watch_the_end)
             await self._guarded(self._begin)
-            self.begun.set()
             while True:
                 await self._guarded(self._turn)
 
@@ -144,7 +143,7 @@ class Keeper:
     async def _begin(self) -> None:
         """Take up what was there before a restart."""
         await self._give_up_pending()
-        await self._take_up_kept()
+        await self._settle_kept()
 
     async def _turn(self) -> None:
         """See what is to be done, and do it, or wait until that may have changed."""
@@ -734,7 +733,7 @@ class Keeper:
 
     async def _read_secrets(self) -> tuple[Credentials, str]:
         """The credentials, and their fingerprint. Raises SecretUnavailable."""
-        found = await read_all(self.account, self._environ)
+        found = await read_all(self.account, self._environ, self._hide)
         usable = credentials(self.account, found, self._clock.wall())
         return usable, await self.ledger.fingerprint(to_fingerprint(self.account, found))
 
@@ -744,36 +743,43 @@ class Keeper:
         with suppress(SecretUnavailable), trio.move_on_after(SECRETS_SOON):
             _, self._secrets = await self._read_secrets()
 
-    async def _take_up_kept(self) -> None:
-        """Go on with the session of before a restart, if it may be."""
-        await self._see_secrets()
-        kept, self._kept = self._kept, None
-        if kept is None:
-            return
+    def _take_up(self, kept: Kept) -> str:
+        """Go on with the session of before a restart, if it may be; else returns why not.
+
+        This is done ahead of all that takes time, so that nobody who comes meanwhile goes without.
+        """
         history, generation = self.ledger.history, kept.held.session.generation
-        why = unusable(kept, self.account, self._clock)
         rejected = history.rejected
-        if not why and rejected and (rejected.generation, rejected.verdict) == (generation, "dead"):
-            why = "the broker has called it dead"
-        if not why and generation < history.generation:
-            why = f"generation {history.generation} was there after it"
-        # Secrets that cannot be had now are no reason to withhold what they brought.
-        if not why and self._secrets and kept.secrets != self._secrets:
-            why = "the credentials have changed since"
-        if generation > history.generation:  # the ledger was lost
-            line = Published(
-                generation=generation,
-                expires_at=kept.held.session.expires_at,
-                **stamp(self._clock),
-            )
-            await record(self.ledger, line, self.account.name)
-        if why:
-            log.event("not_resumed", account=self.account.name, why=why)
-            await self._drop()
-            return
+        self._unknown = kept.held if generation > history.generation else None
+        if why := unusable(kept, self.account, self._clock):
+            return why
+        if rejected and (rejected.generation, rejected.verdict) == (generation, "dead"):
+            return "the broker has called it dead"
+        if generation < history.generation:
+            return f"generation {history.generation} was there after it"
         self._got_with = kept.secrets
         self.board.publish(kept.held)
         log.event("resumed", account=self.account.name, generation=generation)
+        return ""
+
+    async def _settle_kept(self) -> None:
+        """See to what follows from what was kept."""
+        if self._unknown:  # the ledger was lost
+            session = self._unknown.session
+            line = Published(
+                generation=session.generation,
+                expires_at=session.expires_at,
+                **stamp(self._clock),
+            )
+            await record(self.ledger, line, self.account.name)
+        if self._not_resumed:
+            log.event("not_resumed", account=self.account.name, why=self._not_resumed)
+            await self._drop()
+        await self._see_secrets()
+        # Secrets that cannot be had now are no reason for a login, nor others to withhold what
+        # the ones of before have brought.
+        known = self._secrets and self._got_with
+        self._outdated = bool(known) and self._secrets != self._got_with
 
     async def _keep(self, held: Held) -> None:
         kept = Kept(held=held, secrets=self._got_with, login=login_of(self.account))

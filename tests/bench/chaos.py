@@ -1,0 +1,248 @@
+"""Everything goes wrong at once, and the promises hold. A bench: python -m tests.bench.chaos
+
+The real daemon as a process, a sandbox beside it as another, ten honest bots, hostile peers, and
+a plan of what is thrown, drawn from the seed. Exits with 1 if a promise was broken; it says which,
+when, by what evidence and with which seed. With --plan the plan is printed, too.
+
+In the last third of the time neod is neither killed nor restarted, so that it can be told whether
+it grows: it is measured at a quiet moment at the begin and at the end of that.
+
+To reach: no broken promise.
+"""
+
+import argparse
+import random
+import socket
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+import trio
+
+from tests.bench.place import machine
+from tests.bench.storm.bots import ACCOUNTS, Bot, Gate
+from tests.bench.storm.house import Daemon, Disk, House, Sandbox
+from tests.bench.storm.judge import SHOWN, Judge
+from tests.bench.storm.plan import KINDS, Throw, plan
+from tests.bench.storm.thrower import Thrower, cancelled_at_the_end
+from tests.bench.storm.wire import Wire
+
+WARM = 2.0  # seconds without anything thrown at the begin
+GROWTH = 10.0  # MB that neod may be larger at the end than at the quiet moment before
+QUIET_TIME = 20.0  # seconds in which the last peer has to be gone, by all of neod's limits
+BUDGET_LIFE = 30.0  # seconds of a session
+
+
+class Size(NamedTuple):
+    files: list[str]
+    memory: float  # MB
+    connections: int
+
+    @property
+    def descriptors(self) -> int:
+        return len(self.files)
+
+
+class Storm:
+    """One run."""
+
+    def __init__(self, folder: Path, seconds: float, seed: int, life: float) -> None:
+        self.seconds = seconds
+        self.seed = seed
+        self.judge = Judge(folder / "journal")
+        port = free_port()
+        self.house = House(folder, port, self.judge)
+        self.disk = Disk(self.house.state)
+        self.sandbox = Sandbox(port, folder / "journal", life)
+        self.daemon = Daemon(self.house, self.judge)
+        self.thrower = Thrower(self.house, self.daemon, self.sandbox, self.disk, self.judge, seed)
+        self.gate = Gate()
+        self.sizes: list[Size] = []
+        draw = Random(seed)
+        self.calm_from = seconds * 2 / 3
+        self.plans = (
+            plan(draw, WARM, self.calm_from, disk=self.disk.mounted, deaths=True),
+            plan(draw, 0, seconds - self.calm_from, disk=self.disk.mounted, deaths=False),
+        )
+
+    async def run(self) -> None:
+        try:
+            await self._run()
+        finally:
+            self.daemon.discard()
+            self.sandbox.kill()
+            self.disk.unmount()
+
+    async def _run(self) -> None:
+        home = self.house.home
+        self.house.configure()
+        await self.sandbox.start()
+        await self.thrower.start()
+        async with cancelled_at_the_end() as nursery:
+            nursery.start_soon(self._feel_the_lag)
+            nursery.start_soon(self._follow)
+            nursery.start_soon(self.thrower.mind)
+            nursery.start_soon(self.thrower.look_after)
+            for number in range(len(ACCOUNTS)):
+                bot = Bot(number, self.seed, home.socket, self.house.url, self.judge, self.gate)
+                nursery.start_soon(bot.run)
+            for throws in self.plans:
+                await self.thrower.throw(throws, trio.current_time())
+                await self._measure()
+        await self.daemon.stop()
+        self.look_for_leaks()
+        self.judge.conclude()
+
+    async def _feel_the_lag(self) -> None:
+        while True:
+            before = trio.current_time()
+            await trio.sleep(0.05)
+            self.judge.lag = max(self.judge.lag, trio.current_time() - before - 0.05)
+
+    async def _follow(self) -> None:
+        while True:
+            await trio.sleep(1)
+            self.judge.follow()
+
+    async def _measure(self) -> None:
+        """A quiet moment: nobody asks, and neod's size is taken when it has calmed down."""
+        self.gate.close()
+        before = self.sizes[-1] if self.sizes else None
+        size = await self._size()
+        with trio.move_on_after(QUIET_TIME):
+            while size.connections > 1 or (before and size.descriptors > before.descriptors):
+                await trio.sleep(0.25)
+                size = await self._size()
+        self.sizes.append(size)
+        self.gate.open()
+        if size.connections > 1:
+            self.judge.broke("growth", f"nobody asks, and {size.connections} are connected")
+        if before is None:
+            return
+        if size.descriptors > before.descriptors:
+            self.judge.broke("growth", f"descriptors: {before.files} -> {size.files}")
+        if size.memory > before.memory + GROWTH:
+            self.judge.broke("growth", f"MB: {before.memory:.1f} -> {size.memory:.1f}")
+
+    async def _size(self) -> Size:
+        async with self.daemon.held:
+            with trio.fail_after(10):
+                wire = Wire(await trio.open_unix_socket(self.house.home.socket))
+                reply = await wire.ask("GET", "/v1/clients")
+                descriptors = self.daemon.descriptors()
+                await wire.aclose()
+        clients = reply.fields["clients"]
+        assert isinstance(clients, list)
+        return Size(descriptors, self.daemon.resident(), len(clients))
+
+    def look_for_leaks(self) -> None:
+        """P6: in the log, the ledger, and in what children were given."""
+        home = self.house.home.folder
+        own = {home / "config.toml", *(home / "secrets").iterdir()}
+        places = [*home.rglob("*"), *self.house.logs.iterdir()]
+        for path in places:
+            if path in own or not path.is_file() or path.suffix == ".session":
+                continue
+            text = path.read_text(errors="replace")
+            for name in self.judge.leaks(text):
+                self.judge.broke("P6", f"{name} is in {path.name}")
+            if path.suffix == ".log" and " error bug" in text:
+                at = text.index(" error bug")
+                self.judge.broke("bugs", f"{path.name}: {text[max(0, at - 30) : at + 3000]}")
+
+    # What is printed
+
+    def report(self) -> None:
+        judge = self.judge
+        print(
+            f"seed {self.seed}, {self.seconds:.0f} s, {machine()}; the bench lagged at most "
+            f"{judge.lag:.2f} s; neod was started {self.daemon.lives} times"
+        )
+        if not self.disk.mounted:
+            print(f"LEFT OUT: a full disk, since none could be mounted: {self.disk.why}")
+        print("\nthrown")
+        for kind, (_, what) in KINDS.items():
+            print(f"{self.thrower.thrown[kind]:7}  {kind:16} {what}")
+        print("\nasked and answered")
+        answers: dict[str, Counter[str]] = defaultdict(Counter)
+        for (what, came), count in judge.asked.items():
+            if count:
+                answers[what][came] += count
+        for what, counts in sorted(answers.items()):
+            told = ", ".join(f"{came} {count}" for came, count in counts.most_common())
+            slowest = f"; slowest {judge.slowest[what]:.2f} s" if what in judge.slowest else ""
+            print(f"  {what:14} {told}{slowest}")
+        logins = sum(bool(line.get("token")) for line in judge.lines)
+        refused = sum(bool(line["refused"]) for line in judge.lines)
+        print(
+            f"  the broker accepted {logins} factors and refused {refused}; generations: "
+            + ", ".join(f"{name} {known.generation}" for name, known in judge.known.items())
+        )
+        print(
+            "  size: "
+            + " -> ".join(
+                f"{size.memory:.1f} MB, {size.descriptors} descriptors" for size in self.sizes
+            )
+        )
+        self._verdict()
+
+    def _verdict(self) -> None:
+        broken = self.judge.broken
+        kinds = Counter(one.promise for one in broken)
+        shown: Counter[str] = Counter()
+        for one in broken:
+            shown[one.promise] += 1
+            if shown[one.promise] <= SHOWN:
+                print(
+                    f"BROKEN {one.promise} at {one.at - self.judge.began:.2f} s "
+                    f"(seed {self.seed}): {one.what}"
+                )
+        if broken:
+            print("\nMISSED: " + ", ".join(f"{kind} {n} times" for kind, n in kinds.items()))
+        else:
+            print("\nreached: no broken promise")
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def storm(seconds: float, seed: int, life: float, *, show: bool = False) -> Storm:
+    """Run it, and print what came of it."""
+    with tempfile.TemporaryDirectory(prefix="neod-storm-") as name:
+        one = Storm(Path(name), seconds, seed, life)
+        if show:
+            print_plan(one.plans[0], 0)
+            print_plan(one.plans[1], one.calm_from)
+        try:
+            trio.run(one.run)
+        finally:
+            one.report()
+        return one
+
+
+def print_plan(throws: list[Throw], begin: float) -> None:
+    for each in throws:
+        print(each._replace(at=each.at + begin))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--minutes", type=float, default=1)
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--life", type=float, default=BUDGET_LIFE, help="of a session, in seconds")
+    parser.add_argument("--plan", action="store_true", help="print the plan")
+    options = parser.parse_args()
+    seed = random.randrange(100_000) if options.seed is None else options.seed
+    one = storm(options.minutes * 60, seed, options.life, show=options.plan)
+    return 1 if one.judge.broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,308 @@
+"""Throws what the plan says at the daemon, the broker, the disk and the configuration."""
+
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from random import Random
+from urllib.parse import urlsplit
+
+import trio
+
+from tests.bench.storm.bots import GONE
+from tests.bench.storm.broker import WHO
+from tests.bench.storm.house import BUDGET, POOR, ROOT, Daemon, Disk, House, Sandbox
+from tests.bench.storm.judge import Judge
+from tests.bench.storm.plan import KINDS, Throw
+from tests.bench.storm.wire import Reply, Wire
+from tests.fakes.hostile import GET, HOSTILE, attack
+
+TAKEN_UP = 3.5  # seconds until a HUP has been taken up
+
+
+class Thrower:
+    def __init__(
+        self, house: House, daemon: Daemon, sandbox: Sandbox, disk: Disk, judge: Judge, seed: int
+    ) -> None:
+        self.thrown: Counter[str] = Counter()
+        self._house = house
+        self._daemon = daemon
+        self._sandbox = sandbox
+        self._disk = disk
+        self._judge = judge
+        self._draw = Random(seed)
+        self._editing = trio.Lock()  # the configuration
+        self._broker = trio.Lock()  # its process
+        self._person = trio.Lock()
+        self._wrong = False  # the password
+        self._ways: dict[str, Callable[[Throw], Awaitable[bool]]] = {
+            **dict.fromkeys(KINDS, self._fault),
+            **dict.fromkeys(("SIGKILL", "restart"), self._end_and_start),
+            **dict.fromkeys(("broker stopped", "broker killed"), self._leave),
+            **dict.fromkeys(("margin", "account", "faulty file", "small budget"), self._edit),
+            "wrong password": self._mistype,
+            "SIGSTOP": self._freeze,
+            "no files": self._starve,
+            "person": self._wish,
+            "full disk": self._fill,
+            "sessions ended": self._end_sessions,
+            "hostile": self._attack,
+        }
+
+    async def throw(self, throws: list[Throw], begin: float) -> None:
+        """All of them, each at its moment; returns when the last has ended."""
+        async with trio.open_nursery() as nursery:
+            for each in throws:
+                await trio.sleep_until(begin + each.at)
+                nursery.start_soon(self._one, each)
+
+    async def _one(self, each: Throw) -> None:
+        if await self._ways[each.kind](each):
+            self.thrown[each.kind] += 1
+
+    # The daemon
+
+    async def _end_and_start(self, each: Throw) -> bool:
+        async with self._editing, self._daemon.held:
+            if each.kind == "restart":
+                await self._daemon.stop()
+            else:
+                await self._daemon.kill()
+            if each.how == "later":
+                await trio.sleep(min(each.lasts, 2.0))
+            await self.start()
+        return True
+
+    async def start(self) -> None:
+        """Start neod, which has to come up."""
+        for _ in range(20):
+            await self._daemon.start()
+            if self._daemon.ended is None:
+                return
+            self._judge.broke(
+                "start", f"status {self._daemon.ended} at a start: {self._daemon.last_words}"
+            )
+            await trio.sleep(0.5)
+
+    async def mind(self) -> None:
+        """Start neod again where it ended by itself, which it must not."""
+        while True:
+            async with self._daemon.held:
+                if (status := self._daemon.ended) is not None:
+                    why = f"neod ended by itself, status {status}: {self._daemon.last_words}"
+                    self._judge.broke("exit", why)
+                    await self.start()
+            await trio.sleep(0.1)
+
+    async def _freeze(self, each: Throw) -> bool:
+        async with self._daemon.held:
+            with self._judge.pause():
+                self._daemon.signal(signal.SIGSTOP)
+                await trio.sleep(each.lasts)
+                self._daemon.signal(signal.SIGCONT)
+                await trio.sleep(0.2)  # what has piled up meanwhile is worked off
+        return True
+
+    async def _starve(self, each: Throw) -> bool:
+        async with self._editing, self._daemon.held:  # what a reload can afford would stay
+            self._daemon.limit_files(self._daemon.highest_descriptor() + 1)
+            try:
+                await trio.sleep(each.lasts)
+            finally:
+                self._daemon.limit_files(None)
+        return True
+
+    # The configuration
+
+    async def _edit(self, each: Throw) -> bool:
+        async with self._editing:
+            word = each.how.partition(" ")[2] if each.kind == "margin" else each.how
+            house = self._house
+            match each.kind:
+                case "margin":
+                    house.margin = each.how.split()[0]
+                    return await self._reload(word)
+                case "account":
+                    house.family = not house.family
+                    self._judge.loose.add("family")
+                    self._judge.drop("family")
+                    done = await self._reload(word)
+                    self._judge.drop("family")  # what was served until now
+                    if house.family and done:
+                        self._judge.loose.discard("family")
+                    return done
+                case "faulty file":
+                    house.configure('\n[account.main]\nmobile = "0"\n')
+                    done = await self._reload(word, faulty=True)
+                    house.configure()
+                    return done
+            house.budget = POOR
+            done = await self._reload(word)
+            await trio.sleep(each.lasts)
+            house.budget = BUDGET
+            return await self._reload(word) and done
+
+    async def _mistype(self, each: Throw) -> bool:
+        async with self._editing:
+            state = await self._steer("", None)
+            # One more could be the third, and then it is the person who locks the account.
+            if state is None or json.loads(state.body)["refusals"]:
+                return False
+            self._wrong = True
+            self._house.write("secrets/password", "Word-that-is-wrong\n")
+            await self._reload(each.how)
+            await trio.sleep(each.lasts)
+            self._house.write("secrets/password", WHO.password)
+            await self._reload(each.how)
+            self._wrong = False
+        return True
+
+    async def _reload(self, word: str, *, faulty: bool = False) -> bool:
+        if not faulty:
+            self._house.configure()
+        if word == "HUP":
+            async with self._daemon.held:
+                self._daemon.signal(signal.SIGHUP)
+            await trio.sleep(TAKEN_UP)
+            return True
+        words = [sys.executable, "-m", "neoctl", "reload"]
+        environ = self._house.home.environ
+        done = await trio.run_process(
+            words, env=environ, cwd=ROOT, capture_stdout=True, capture_stderr=True, check=False
+        )
+        self._judge.said("neoctl reload", done.stdout + done.stderr)
+        self._judge.asked["neoctl reload", f"exit {done.returncode}"] += 1
+        return True
+
+    # A person
+
+    async def _ask(self, target: str, **fields: object) -> Reply | None:
+        with trio.move_on_after(70), suppress(*GONE):
+            wire = Wire(await trio.open_unix_socket(self._house.home.socket))
+            try:
+                reply = await wire.ask("POST", target, json.dumps(fields).encode())
+            finally:
+                await trio.aclose_forcefully(wire.stream)
+            self._judge.said(target, reply.body)
+            self._judge.asked[target, reply.code or str(reply.status)] += 1
+            return reply
+        return None
+
+    async def _wish(self, each: Throw) -> bool:
+        self._judge.changed()
+        if each.how == "USR1":
+            async with self._daemon.held:
+                self._daemon.signal(signal.SIGUSR1)
+            return True
+        if each.how == "renew":
+            return await self._ask("/v1/renew", account="main") is not None
+        async with self._person:
+            await self._ask("/v1/pause", account="main")
+            await trio.sleep(each.lasts)
+            for _ in range(20):  # or it would stay so
+                reply = await self._ask("/v1/resume", account="main")
+                if reply is not None and reply.status == 200:
+                    return True
+                await trio.sleep(0.5)
+        return False
+
+    async def look_after(self) -> None:
+        """A person who unblocks what the broker refused though it was right."""
+        while True:
+            await trio.sleep(4)
+            if self._wrong or self._editing.locked():
+                continue
+            for account in ("main", "codes", *(["family"] if self._house.family else [])):
+                with trio.move_on_after(10), suppress(*GONE):
+                    wire = Wire(await trio.open_unix_socket(self._house.home.socket))
+                    try:
+                        reply = await wire.ask("GET", "/v1/status")
+                    finally:
+                        await trio.aclose_forcefully(wire.stream)
+                    states = reply.fields.get("accounts")
+                    state = states.get(account, {}) if isinstance(states, dict) else {}
+                    if state.get("state") in ("credentials_rejected", "blocked"):
+                        self._judge.changed()
+                        await self._ask("/v1/unblock", account=account, force=True)
+
+    # The disk
+
+    async def _fill(self, each: Throw) -> bool:
+        self._disk.fill()
+        try:
+            for _ in range(10):  # what others give back is taken, too
+                await trio.sleep(each.lasts / 6)
+                self._disk.fill()
+        finally:
+            self._disk.clear()
+        return True
+
+    # The broker
+
+    async def _leave(self, each: Throw) -> bool:
+        async with self._broker:
+            if each.kind == "broker stopped":
+                self._sandbox.signal(signal.SIGSTOP)
+                try:
+                    await trio.sleep(each.lasts)
+                finally:
+                    self._sandbox.signal(signal.SIGCONT)
+            else:
+                self._sandbox.kill()
+                await trio.sleep(each.lasts)
+                await self._sandbox.start()
+        return True
+
+    async def _end_sessions(self, _each: Throw) -> bool:
+        return await self._steer("kill", {}) is not None
+
+    async def _steer(self, what: str, order: dict[str, object] | None) -> Reply | None:
+        url = urlsplit(self._house.url)
+        assert url.port
+        with trio.move_on_after(2), suppress(*GONE):
+            wire = Wire(await trio.open_tcp_stream("127.0.0.1", url.port))
+            try:
+                method = "GET" if order is None else "POST"
+                target = f"/sandbox/{what}".rstrip("/")
+                return await wire.ask(method, target, json.dumps(order or {}).encode())
+            finally:
+                await trio.aclose_forcefully(wire.stream)
+        return None
+
+    async def _fault(self, each: Throw) -> bool:
+        reply = await self._steer("faults", {"fault": each.how})
+        assert reply is None or reply.status == 200, reply
+        return reply is not None
+
+    # Hostile peers
+
+    async def _attack(self, each: Throw) -> bool:
+        count = int(each.how)
+        peers = [self._draw.choice(HOSTILE) for _ in range(count)]
+
+        async def connect() -> trio.SocketStream:
+            return await trio.open_unix_socket(os.fspath(self._house.home.socket))
+
+        with trio.move_on_after(each.lasts):
+            async with trio.open_nursery() as nursery:
+                for peer in peers:
+                    nursery.start_soon(attack, connect, peer)
+                nursery.start_soon(self._flood, count * 5)
+        return True
+
+    async def _flood(self, count: int) -> None:
+        for _ in range(count):
+            with suppress(*GONE):
+                stream = await trio.open_unix_socket(os.fspath(self._house.home.socket))
+                await stream.send_all(GET)
+                await trio.aclose_forcefully(stream)
+
+
+@asynccontextmanager
+async def cancelled_at_the_end() -> AsyncIterator[trio.Nursery]:
+    async with trio.open_nursery() as nursery:
+        yield nursery
+        nursery.cancel_scope.cancel()

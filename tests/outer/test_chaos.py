@@ -1,0 +1,21 @@
+"""Twenty seconds of the bench in which everything goes wrong at once, as CI has time for."""
+
+import os
+import random
+
+import pytest
+
+from tests.bench.chaos import storm
+
+pytestmark = pytest.mark.outer
+
+SEED = int(os.environ.get("NEOD_TEST_SEED") or random.randrange(100_000))
+SECONDS, LIFE = 20.0, 12.0
+
+
+def test_no_promise_is_broken_while_everything_goes_wrong() -> None:
+    print(f"NEOD_TEST_SEED={SEED}")
+
+    broken = storm(SECONDS, SEED, LIFE).judge.broken
+
+    assert not broken, f"seed {SEED}: {broken[0]}"
