@@ -64,7 +64,9 @@ class Sshd:
             (folder / name).write_text(text.format(port=port, folder=folder))
         self._client = folder / "ssh_config"
         self._popen = subprocess.Popen(
-            [f"{_SSHD}", "-D", "-e", "-f", f"{folder}/sshd_config"], stderr=subprocess.PIPE, text=True
+            [f"{_SSHD}", "-D", "-e", "-f", f"{folder}/sshd_config"],
+            stderr=subprocess.PIPE,
+            text=True,
         )
         assert self._popen.stderr
         said = self._popen.stderr.readline()
