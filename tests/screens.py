@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 
 from neod.sandbox.broker import Credentials
-from tests.fakes.process import Sandbox
+from tests.fakes.process import Process, Sandbox
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = (ROOT / "docs" / "operations.md",)
@@ -138,6 +138,7 @@ def environment(home: Path) -> dict[str, str]:
         "PATH": path,
         "LANG": "C.UTF-8",
         "TERM": "xterm",
+        "NO_COLOR": "1",
     }
 
 
@@ -255,6 +256,44 @@ def beside_a_sandbox(home: Path) -> Iterator[Mapping[str, str]]:
         yield {sandbox.url: "http://127.0.0.1:8080/"}
 
 
+@contextmanager
+def beside_a_neod(home: Path) -> Iterator[Mapping[str, str]]:
+    """One that runs, and has logged in."""
+    with beside_a_sandbox(home) as masks, running(home):
+        yield {**masks, " (sandbox)": ""}
+
+
+@contextmanager
+def refused(home: Path) -> Iterator[Mapping[str, str]]:
+    """One that runs with an MPIN that was changed in the app."""
+    with beside_a_sandbox(home) as masks:
+        (home / "bin" / "pass").write_text("#!/bin/sh\necho 654321\n")
+        with running(home):
+            yield {**masks, " (sandbox)": ""}
+
+
+@contextmanager
+def running(home: Path) -> Iterator[None]:
+    """`neod run`, whose first login has ended."""
+    environ = environment(home)
+    with Process("run", environ=environ) as neod:
+        until = time.monotonic() + WAIT
+        ask = [sys.executable, "-m", "neoctl", "token", "--wait", "10"]
+        while subprocess.run(ask, env=environ, capture_output=True, check=False).returncode == 3:
+            assert neod.popen.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        yield
+
+
+MIDNIGHT = {  # as it looks at 09:15, of a session that was got just after midnight
+    r"ok, for .*": "ok, for 9 h 14 min",
+    r"expires   .*": "expires   00:00:00 IST (in 14 h 45 min), here 18:30:00 UTC",
+    r"renews at .*": "renews at 00:00:02 IST, just after the day's edge",
+    r"next      .*": "next      00:00:02 IST (in 14 h 45 min)",
+    r"1 within 10 minutes": "0 within 10 minutes",
+}
+
 SCREENS: dict[str, Screen] = {
     "setup": Screen(("setup",), answers=FIRST),
     "setup-again": Screen(("setup",), answers=(("leave it: ", "no"),), scene=well),
@@ -266,6 +305,14 @@ SCREENS: dict[str, Screen] = {
         scene=beside_a_sandbox,
         patterns={r"20\d\d-\d\d-\d\dT": "2026-11-25T"},  # sessions end at midnight
     ),
+    "status": Screen(("status",), scene=beside_a_neod, program="neoctl", patterns=MIDNIGHT),
+    "line": Screen(
+        ("status", "--line"),
+        scene=beside_a_neod,
+        program="neoctl",
+        patterns={r"\d+h\d\dm": "14h45m"},
+    ),
+    "line-refused": Screen(("status", "--line"), scene=refused, program="neoctl"),
 }
 
 

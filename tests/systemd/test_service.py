@@ -19,6 +19,7 @@ pytestmark = pytest.mark.outer
 
 DROP_INS = Path(__file__).parent.parent.parent / "systemd" / "drop-ins"
 EXPOSED = 6.5  # the most that `systemd-analyze security` may say of the unit, out of 10
+FAULTY = f"{CONFIG}\n[server]\ngrace = 'long'\n"
 HASTE = 5.0  # seconds in which a stop has to be over
 
 
@@ -109,15 +110,55 @@ def test_a_reload_is_waited_for_and_a_faulty_one_changes_nothing(
     service.start()
     token = service.token()
 
-    service.configure(sandbox.url, text=CONFIG + "\n[server]\ngrace = 'long'\n")
+    service.configure(sandbox.url, text=FAULTY)
     assert service.machine.run("systemctl", "--user", "reload", "neod").returncode != 0
     assert service.token() == token
+    assert service.stands() == ("active", "running", 0)
+    told = service.log(until="error reload")[-1]
+    assert "server.grace" in told.text
+    assert told.priority == "3"
 
     service.configure(sandbox.url, text=CONFIG + CONFIG.replace("main", "second"))
     service.machine.systemctl("reload", "neod")
     assert service.neoctl("token", "-a", "second", "--wait", "10")[0] == 0
     assert service.token() == token
     assert service.stands() == ("active", "running", 0)
+
+
+def test_a_hangup_is_a_reload_too(service: Service, sandbox: Sandbox) -> None:
+    service.configure(sandbox.url)
+    service.start()
+    token = service.token()
+
+    service.configure(sandbox.url, text=FAULTY)
+    service.machine.systemctl("kill", "--kill-who=main", "--signal=HUP", "neod.service")
+    assert "server.grace" in service.log(until="error reload")[-1].text
+    assert service.token() == token
+
+    service.configure(sandbox.url, text=CONFIG + CONFIG.replace("main", "second"))
+    service.machine.systemctl("kill", "--kill-who=main", "--signal=HUP", "neod.service")
+    service.log(until="account=second")
+    assert service.neoctl("token", "-a", "second", "--wait", "10")[0] == 0
+    assert service.token() == token
+    assert service.stands() == ("active", "running", 0)
+
+
+def test_neoctl_reload_says_what_came_of_it(service: Service, sandbox: Sandbox) -> None:
+    service.configure(sandbox.url)
+    service.start()
+    token = service.token()
+
+    service.configure(sandbox.url, text=FAULTY)
+    status, _, err = service.neoctl("reload")
+    assert status == 2
+    assert "nothing is changed" in err
+    assert "server.grace" in err
+
+    service.configure(sandbox.url, text=CONFIG + CONFIG.replace("main", "second"))
+    status, out, err = service.neoctl("reload")
+    assert status == 0
+    assert "main: unchanged" in out + err
+    assert service.token() == token
 
 
 # Ending, and starting again
