@@ -103,7 +103,8 @@ class Keeper:
         self._bearer_rejected = 0  # the generation whose bearer was
         self._bearer_from_reject = False  # the bearer that is there came from one
         self._deadline = trio.CancelScope()  # of the login that is under way
-        self._got_with = ""  # the fingerprint of the secrets that the session was got with
+        self._got_with = ""  # the fingerprint of the secrets that the token was got with …
+        self._got_by = ""  # … and login_of() the account by then
         self._lapse_told = 0  # the generation whose lapse was logged
         self._dropped = 0  # the generation that was dead, and is no longer kept
         self._ready_by = ready_by_next(account.rules.hours, clock.wall())
@@ -636,7 +637,8 @@ class Keeper:
         )
         # In this order: what a bot has seen is not lost to a kill, no generation is seen twice, and
         # what is kept is never older than the ledger.
-        self._got_with = self._secrets
+        if not bearer:
+            self._got_with, self._got_by = self._secrets, login_of(self.account)
         await self._keep(held)
         await record(self.ledger, line, self.account.name)
         self._bearer_from_reject = bearer and self._bearer_rejected > 0
@@ -704,17 +706,14 @@ class Keeper:
         elif same and self._secrets == known:
             wanted.detail = "unchanged"
         else:
-            others = self._secrets != self._got_with or self._moved(before)
+            got = self._got_with, self._got_by
+            others = got != (self._secrets, login_of(self.account))
             self._outdated = others and self.board.valid() is not None
             wanted.detail = "changed" + ("; logs in with what is new" if self._outdated else "")
             self._trouble = None  # it may have been of what is no more
         self.board.margin = self.account.rules.margin
         self._ready_by = ready_by_next(self.account.rules.hours, self._clock.wall())
         wanted.taken_up.set()
-
-    def _moved(self, before: Account) -> bool:
-        """True if the session may be tied to an address that is no longer the one to use."""
-        return before.source_address != self.account.source_address
 
     async def _give_up_pending(self) -> None:
         """Write of an attempt that nothing will be heard of any more that it was unanswered."""
@@ -771,12 +770,12 @@ class Keeper:
             log.event("not_resumed", account=self.account.name, why=why)
             await self._drop()
             return
-        self._got_with = kept.secrets
+        self._got_with, self._got_by = kept.secrets, kept.login
         self.board.publish(kept.held)
         log.event("resumed", account=self.account.name, generation=generation)
 
     async def _keep(self, held: Held) -> None:
-        kept = Kept(held=held, secrets=self._got_with, login=login_of(self.account))
+        kept = Kept(held=held, secrets=self._got_with, login=self._got_by)
         try:
             await self.store.save(kept)
         except OSError as error:
