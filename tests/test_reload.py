@@ -346,6 +346,58 @@ async def test_an_account_that_is_new_logs_in_and_is_watched(autojump_clock: Moc
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("out", [True, False], ids=["taken out", "another login"])
+async def test_a_reload_whose_client_goes_is_made_all_the_same(
+    autojump_clock: MockClock, *, out: bool
+) -> None:
+    world = World(DAY)
+    async with living(world) as life:
+        if out:
+            del life.file["main"]
+        else:
+            life.write(environment="uat")
+        keeper = life.accounts["main"]
+        async with trio.open_nursery() as client:
+            client.start_soon(life.reload)
+            while life.accounts.get("main") is keeper:
+                await trio.lowlevel.checkpoint()
+            client.cancel_scope.cancel()
+        await trio.sleep(10)
+
+        assert len(life.server) == 1
+        assert ("main" in life.accounts) is not out
+        if out:
+            assert world.store.kept is None
+        else:
+            assert life.accounts["main"].board.valid()
+
+
+async def test_who_waits_for_a_login_of_an_account_that_is_taken_out_is_told(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(DAY)
+    async with living(world) as life:
+        world.kotak.always = lambda _: Hang()
+        answers: list[tuple[object, float]] = []
+
+        async def ask(route: str, body: bytes) -> None:
+            answer = told(await post(life.api, route, body))
+            answers.append((answer.get("outcome", answer.get("code")), trio.current_time()))
+
+        async with trio.open_nursery() as nursery:
+            await trio.sleep(120)  # or it is too young to be rejected
+            nursery.start_soon(ask, "/v1/renew", b"{}")
+            await trio.sleep(1)
+            nursery.start_soon(ask, "/v1/reject", b'{"generation": 1}')
+            nursery.start_soon(world.keeper.renew, SOMEBODY)  # as a signal does
+            await trio.sleep(1)
+            del life.file["main"]
+            await life.reload()
+            ended = trio.current_time()
+
+        assert set(answers) == {("shutting_down", ended), ("deferred", ended)}
+
+
 async def test_a_reload_waits_for_no_login_that_hangs(autojump_clock: MockClock) -> None:
     world = World(DAY)
     world.kotak.always = lambda _: Hang()

@@ -198,7 +198,13 @@ class Keeper:
         return "taken up when the login that is under way has ended"
 
     async def forget(self) -> None:
-        """Leave nothing of the session on the disk. Not to be called while this runs."""
+        """Leave nothing of the session on the disk, and nobody who waits for a login.
+
+        Not to be called while this runs, nor to be run again.
+        """
+        self._tell(f"{self.account.name}: {self.board.closed}", failed=True)
+        if self._rejecting:
+            self._answer(Answer("deferred", self.board.closed))
         await self._drop()
 
     async def renew(self, word: Word) -> Asked:
