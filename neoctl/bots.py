@@ -135,19 +135,24 @@ class Follower:
     """The session at hand: follows rotations in a thread, and never hands out a lapsed one.
 
     Most calls cost no more than a look at the clock. If there is none that is valid, neod is asked.
-    To be closed, or used in a `with`.
+    Without a name it is the account that neod means at the first call, and stays so. To be closed,
+    or used in a `with`.
     """
 
     def __init__(self, account: str = "") -> None:
         self._account = account or _account()
+        self._process = os.getpid()
         self._guard = threading.Lock()
         self._held: Session | None = None
         self._ends = 0.0  # CLOCK_BOOTTIME, which goes on in suspend and cannot be set
         self._closed = threading.Event()
-        threading.Thread(target=self._follow, name="neod", daemon=True).start()
+        if self._account:
+            self._start()
 
     def session(self, *, min_valid: float = 0, wait: float = 0) -> Session:
         """As the function of this name."""
+        if os.getpid() != self._process:  # a fork has no thread that follows, and maybe no guard
+            return session(self._account, min_valid=min_valid, wait=wait)
         with self._guard:
             held, ends = self._held, self._ends
         if held is not None and min(held.left(), ends - _boot()) > max(0.0, min_valid):
@@ -177,13 +182,19 @@ class Follower:
 
     def _take(self, found: Session) -> None:
         with self._guard:
+            if not self._account:
+                self._account = found.account
+                self._start()
             if self._held is None or found.generation >= self._held.generation:
                 self._held, self._ends = found, _boot() + found.left()
 
-    def _drop(self, generation: object) -> None:
+    def _drop(self, generation: int | None = None) -> None:
         with self._guard:
-            if self._held is not None and self._held.generation == generation:
+            if self._held is not None and generation in (None, self._held.generation):
                 self._held = None
+
+    def _start(self) -> None:
+        threading.Thread(target=self._follow, name="neod", daemon=True).start()
 
     def _follow(self) -> None:
         while not self._closed.is_set():
@@ -191,9 +202,7 @@ class Follower:
                 for _, line in stream.events(self._account, environ=os.environ):
                     if self._closed.is_set():
                         return
-                    event = _event(line)
-                    if self._account in ("", event.account):
-                        self._see(event)
+                    self._see(_event(line))
             except client.Problem:  # who asks for a session is told
                 self._closed.wait(stream.LONGEST_PAUSE)
 
@@ -202,6 +211,8 @@ class Follower:
             self._take(event.session)
         elif event.event == "expired":
             self._drop(event.generation)
+        elif event.event == "state":  # connected again: what one has may have died meanwhile
+            self._drop()
 
 
 def _session(told: Mapping[str, object]) -> Session:

@@ -49,7 +49,8 @@ def _main(argv: list[str], environ: Mapping[str, str]) -> int:
         sys.stderr.write(usage())
         return 2
     try:
-        if argv[0] == "help" or "-h" in argv or "--help" in argv:
+        own = argv[: argv.index("--")] if "--" in argv else argv  # what follows is a program's
+        if argv[0] == "help" or "-h" in own or "--help" in own:
             sys.stdout.write(usage())
             return 0
         options = Options(["version"] if argv == ["--version"] else argv, environ)
@@ -156,11 +157,16 @@ def _env(options: Options, environ: Mapping[str, str]) -> int:
 def _exec(options: Options, environ: Mapping[str, str]) -> int:
     if not options.command:
         raise Usage("neoctl exec takes a command: neoctl exec -- CMD [ARGUMENT...]")
+    from contextlib import suppress
+
     from neoctl import execute
 
     def told(what: str) -> None:
-        sys.stderr.write(f"neoctl: {what}\n")
-        sys.stderr.flush()
+        if sys.stderr is None:
+            return
+        # Not through Python, which tries again at exit, and changes the status then.
+        with suppress(OSError):
+            os.write(2, f"neoctl: {what}\n".encode("utf-8", "backslashreplace"))
 
     try:
         session = _await_session(options, environ, options.wait)

@@ -17,7 +17,7 @@ from neoctl import client, env, stream, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 FAILED, NOT_EXECUTABLE, NOT_FOUND = 125, 126, 127  # as env(1) has them
 GRACE = 10.0  # seconds that a program that is to be restarted has to end
@@ -30,6 +30,7 @@ PASSED_ON = (
     signal.SIGUSR2,
     signal.SIGWINCH,
 )
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)  # after one, nothing is started anew
 SI_KERNEL = 0x80  # a terminal's: it has gone to the whole group, so to the program too
 ROTATIONS = ("none", "restart", "SIGHUP")
 
@@ -57,10 +58,12 @@ class Program:
         self._pid = 0
         self._session: Session = {}
         self._again = False
+        self._stopping = False
 
     def run(self, session: Session) -> int:
         """Run it to its end; returns its status. Raises OSError where it cannot be started."""
         self._session = session
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # or else its status is lost
         signal.pthread_sigmask(signal.SIG_BLOCK, [*PASSED_ON, signal.SIGCHLD])
         self._start()
         if self._on_rotate != "none":
@@ -68,13 +71,14 @@ class Program:
         while True:
             came = signal.sigwaitinfo([*PASSED_ON, signal.SIGCHLD])
             if came.si_signo != signal.SIGCHLD:
+                self._stopping |= came.si_signo in STOPS
                 if came.si_code != SI_KERNEL:
                     self._signal(came.si_signo)
                 continue
             status = self._ended()
             if status is None:
                 continue
-            if not self._again:
+            if not self._again or self._stopping:
                 return status
             self._again = False
             self._start()
@@ -90,7 +94,7 @@ class Program:
                 list(self._argv),
                 given,
                 setsigmask=[],
-                setsigdef=[signal.SIGPIPE],  # which Python ignores
+                setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # which Python ignores
             )
 
     def _ended(self) -> int | None:
@@ -110,21 +114,30 @@ class Program:
     # In a thread of its own: what sessions there are.
 
     def _follow(self) -> None:
-        account = self._environ.get("NEOD_ACCOUNT", "")
+        said, pause = "", stream.PAUSE
+        while True:
+            try:
+                for _, line in self._events():
+                    said, pause = "", stream.PAUSE
+                    session = line.get("session")
+                    mine = line.get("account") == self._session.get("account")
+                    if isinstance(session, dict) and mine:
+                        self._rotate(session)
+            except client.Problem as problem:
+                if problem.code != said:
+                    said = problem.code
+                    self._told(f"{said}: {problem}; no rotation is seen until that is over")
+            time.sleep(pause)
+            pause = min(2 * pause, stream.LONGEST_PAUSE)
+
+    def _events(self) -> Iterator[tuple[bytes, Session]]:
         have = self._session.get("generation")
-        try:
-            for _, line in stream.events(
-                account,
-                after=have if isinstance(have, int) else None,
-                environ=self._environ,
-                told=self._told,
-            ):
-                session = line.get("session")
-                mine = line.get("account") == self._session.get("account")
-                if isinstance(session, dict) and mine:
-                    self._rotate(session)
-        except client.Problem as problem:
-            self._told(f"{problem.code}: {problem}; rotations are not followed any more")
+        return stream.events(
+            self._environ.get("NEOD_ACCOUNT", ""),
+            after=have if isinstance(have, int) else None,
+            environ=self._environ,
+            told=self._told,
+        )
 
     def _rotate(self, session: Session) -> None:
         if session.get("generation") == self._session.get("generation"):
@@ -133,16 +146,20 @@ class Program:
         if self._on_rotate == "SIGHUP":
             self._signal(signal.SIGHUP)
             return
+        if self._stopping:
+            return
         self._told(f"generation {session.get('generation')}: restarts {self._argv[0]}")
         with self._mine:
             pid = self._pid
-            self._again = bool(pid)
-        self._signal(signal.SIGTERM)
+            if not pid:
+                return
+            self._again = True
+            os.kill(pid, signal.SIGTERM)
         end = time.monotonic() + GRACE
         while self._pid == pid and time.monotonic() < end:
             time.sleep(0.05)
         with self._mine:
-            if pid and self._pid == pid:
+            if self._pid == pid:
                 os.kill(pid, signal.SIGKILL)
 
 

@@ -101,17 +101,17 @@ def with_priority(line: str, level: int) -> str:
     return f"<{_PRIORITY.get(level, 6)}>{line}"
 
 
-def event(name: str, /, *, level: int = logging.INFO, **fields: object) -> None:
+def event(name: str, /, **fields: object) -> None:
     """One line."""
-    _logger.log(level, name, extra={FIELDS: _tied(fields)})
+    _logger.info(name, extra={FIELDS: _tied(fields)})
 
 
 def debug(name: str, /, **fields: object) -> None:
-    event(name, level=logging.DEBUG, **fields)
+    _logger.debug(name, extra={FIELDS: _tied(fields)})
 
 
 def warning(name: str, /, **fields: object) -> None:
-    event(name, level=logging.WARNING, **fields)
+    _logger.warning(name, extra={FIELDS: _tied(fields)})
 
 
 def error(name: str, /, *, exc_info: BaseException | None = None, **fields: object) -> None:

@@ -28,19 +28,25 @@ class Reload:
         """Take it up; returns what became of each account, for a person.
 
         Raises ConfigError for a mistake and OSError where an account's files cannot be had; then
-        nothing is changed.
+        nothing is changed. Once begun it is made to its end, which takes seconds, though who asked
+        for it goes: half of a change is worse than either whole.
         """
         async with self._one_at_a_time:
-            try:
-                config = self._load()
-                told = await self._accounts.adopt(config.accounts)
-            except ConfigError as error:
-                log.error("reload", why=error, action="neod check")
-                raise
-            except OSError as error:
-                log.error("reload", why=f"{error.filename}: {error.strerror}")
-                raise
-            self._adopt(config.server)
-            for name, what in told.items():
-                log.event("reload", account=name, outcome=what)
+            with trio.CancelScope(shield=True):
+                told = await self._make()
+        return told
+
+    async def _make(self) -> str:
+        try:
+            config = self._load()
+            told = await self._accounts.adopt(config.accounts)
+        except ConfigError as error:
+            log.error("reload", why=error, action="neod check")
+            raise
+        except OSError as error:
+            log.error("reload", why=f"{error.filename}: {error.strerror}")
+            raise
+        self._adopt(config.server)
+        for name, what in told.items():
+            log.event("reload", account=name, outcome=what)
         return "; ".join(f"{name}: {what}" for name, what in told.items()) or "no account"

@@ -130,12 +130,12 @@ def test_a_watch_gives_events_without_heartbeats(neod: CannedNeod) -> None:
 
 
 def test_the_session_at_hand_is_not_asked_for_again(neod: CannedNeod) -> None:
-    neod.watch = a_watch(line_of("state"))
+    neod.watch = a_watch(rotation(7, token=TOKEN))
     with neoctl.follow() as at_hand:
         assert {at_hand.session().generation for _ in range(100)} == {7}
         assert at_hand.token() == TOKEN
     asked = [neod.target(), neod.target()]
-    assert sorted(asked) == ["/v1/session", "/v1/watch"]
+    assert asked == ["/v1/session", "/v1/watch?account=main"]
     assert neod.untouched
 
 
@@ -147,11 +147,49 @@ def test_a_rotation_is_at_hand_without_asking(neod: CannedNeod) -> None:
         until(lambda: at_hand.token() == "token-8")
 
 
+def test_without_a_name_it_follows_the_account_that_neod_means_and_no_other(
+    neod: CannedNeod,
+) -> None:
+    neod.watch = a_watch(rotation(8))
+    with neoctl.follow() as at_hand:
+        assert at_hand.session().account == "main"
+        until(lambda: at_hand.token() == "token-8")
+    assert [neod.target(), neod.target()] == ["/v1/session", "/v1/watch?account=main"]
+
+
+def test_after_a_fork_neod_is_asked_since_nobody_follows_there(neod: CannedNeod) -> None:
+    neod.watch = a_watch(rotation(7))
+    script = """if True:
+        import os, neoctl
+        at_hand = neoctl.follow()
+        at_hand.session()
+        at_hand._guard.acquire()  # as another thread may hold it
+        if os.fork() == 0:
+            os._exit(at_hand.session().generation)
+        print(os.waitstatus_to_exitcode(os.wait()[1]))
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", script],
+        cwd=ROOT,
+        env={"NEOD_SOCKET": f"{neod.path}"},
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert process.communicate(timeout=10)[0] == b"7\n"
+    finally:
+        process.kill()
+    assert sorted(neod.target() for _ in range(3)) == [
+        "/v1/session",
+        "/v1/session?account=main",
+        "/v1/watch?account=main",
+    ]
+
+
 def test_a_session_that_the_broker_calls_dead_is_not_handed_out(neod: CannedNeod) -> None:
     neod.watch = a_watch(rotation(8), line_of("expired", 8))
     neod.reply = problem("not_ready")
-    with neoctl.follow() as at_hand:
-        until(lambda: neod.target() == "/v1/watch")
+    with neoctl.follow("main") as at_hand:
+        until(lambda: neod.target() == "/v1/watch?account=main")
 
         def refused() -> bool:
             try:
@@ -163,8 +201,28 @@ def test_a_session_that_the_broker_calls_dead_is_not_handed_out(neod: CannedNeod
         until(refused)
 
 
+def test_a_session_that_died_while_nobody_was_connected_is_not_handed_out(
+    neod: CannedNeod,
+) -> None:
+    neod.rotated.clear()
+    neod.watch = a_watch(line_of("state", state="blocked"))  # as after a restart of neod
+    with neoctl.follow() as at_hand:
+        at_hand.session()
+        neod.reply = problem("blocked")
+        neod.rotated.set()
+
+        def refused() -> bool:
+            try:
+                at_hand.token()
+            except neoctl.Problem as told:
+                return told.code == "blocked"
+            return False
+
+        until(refused)
+
+
 def test_a_session_that_lapsed_is_not_handed_out(neod: CannedNeod) -> None:
-    neod.watch = a_watch(line_of("state"))
+    neod.watch = a_watch(line_of("heartbeat"))
     lapsed = msgspec.structs.replace(SESSION, expires_at=int(time.time()) - 1)  # noqa: TID251
     neod.reply = json_of(lapsed)
     with neoctl.follow() as at_hand:
@@ -175,7 +233,7 @@ def test_a_session_that_lapsed_is_not_handed_out(neod: CannedNeod) -> None:
 
 
 def test_min_valid_is_asked_of_neod_where_the_one_at_hand_is_too_old(neod: CannedNeod) -> None:
-    neod.watch = a_watch(line_of("state"))
+    neod.watch = a_watch(rotation(7, token=TOKEN))
     with neoctl.follow() as at_hand:
         at_hand.session()
         neod.reply = problem("min_valid_unreachable")

@@ -150,6 +150,12 @@ def test_the_program_blocks_no_signal(neod: CannedNeod) -> None:
     assert int(out.split()[1], 16) == 0
 
 
+def test_the_program_ignores_no_signal_that_python_does(neod: CannedNeod) -> None:
+    _, out, _ = done("--", "grep", "SigIgn", "/proc/self/status")
+    ignored = int(out.split()[1], 16)
+    assert not [n for n in (signal.SIGPIPE, signal.SIGXFSZ) if ignored >> (n - 1) & 1]
+
+
 def test_it_waits_for_neod_and_for_the_first_session(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,6 +197,76 @@ def test_at_a_rotation_it_is_told_or_started_anew(
     out, _ = process.communicate(timeout=20)
 
     assert (process.returncode, out.decode()) == (0, said)
+
+
+def a_rotation(generation: int = 8) -> bytes:
+    session = msgspec.structs.replace(SESSION, generation=generation, token="new")
+    return line_of("session", generation, session=msgspec.to_builtins(session))
+
+
+def test_who_is_stopped_while_it_is_started_anew_is_not_started_anew(neod: CannedNeod) -> None:
+    program = """if True:
+        import signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        print("up", flush=True)
+        signal.sigwait([signal.SIGTERM])
+        print("rotated", flush=True)
+        signal.sigwait([signal.SIGTERM])
+        exit(3)
+    """
+    neod.watch = a_watch(a_rotation())
+    neod.rotated.clear()
+    process = executing("--on-rotate", "restart", "--", sys.executable, "-c", program)
+    assert process.stdout
+    assert process.stdout.readline() == b"up\n"
+    neod.rotated.set()
+    assert process.stdout.readline() == b"rotated\n"
+    process.send_signal(signal.SIGTERM)
+    try:
+        out, _ = process.communicate(timeout=10)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert (process.returncode, out) == (3, b"")
+
+
+def test_rotations_are_followed_again_once_what_was_in_the_way_is_over(neod: CannedNeod) -> None:
+    script = "trap 'echo hup; exit' HUP; echo up; while :; do sleep 0.01; done"
+    process = executing("--on-rotate", "SIGHUP", "--", "sh", "-c", script)
+    assert process.stdout
+    assert process.stderr
+    assert process.stdout.readline() == b"up\n"
+    assert b"internal_error: a line of the watch cannot be" in process.stderr.readline()
+    neod.watch = a_watch(a_rotation())
+    out, _ = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, b"hup\n")
+
+
+def test_a_program_is_restarted_though_nobody_reads_what_is_said(neod: CannedNeod) -> None:
+    neod.watch = a_watch(a_rotation())
+    neod.rotated.clear()
+    script = "case $NEO_TOKEN in new) echo again;; *) echo up; exec sleep 99;; esac"
+    process = executing("--env", "--on-rotate", "restart", "--", "sh", "-c", script)
+    assert process.stdout
+    assert process.stderr
+    process.stderr.close()
+    assert process.stdout.readline() == b"up\n"
+    neod.rotated.set()
+    assert process.stdout.readline() == b"again\n"
+    assert process.wait(timeout=10) == 0
+    process.stdout.close()
+
+
+def test_the_status_is_the_programs_own_though_children_are_ignored(neod: CannedNeod) -> None:
+    command = [sys.executable, "-m", "neoctl", "exec", "--", "sh", "-c", "exit 7"]
+    ignoring = ["env", "--ignore-signal=CHLD", *command]
+    environ = {"NEOD_SOCKET": os.environ["NEOD_SOCKET"], "PATH": os.environ["PATH"]}
+    ended = subprocess.run(ignoring, cwd=ROOT, env=environ, capture_output=True, check=False)
+    assert (ended.returncode, ended.stderr) == (7, b"")
+
+
+def test_the_programs_own_options_are_none_of_neoctls(neod: CannedNeod) -> None:
+    assert done("--", "echo", "-h", "--help") == (0, "-h --help\n", "")
 
 
 # wait

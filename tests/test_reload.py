@@ -19,7 +19,7 @@ from neod.reload import Reload
 from neod.sandbox.broker import Settings
 from tests.fakes.asking import answer_of
 from tests.fakes.kotak import Canned, Hang, Seen
-from tests.fakes.world import World, account, accounts_of
+from tests.fakes.world import SOMEBODY, World, account, accounts_of
 from tests.test_api import code, post, told
 from tests.test_watch import watching
 
@@ -59,6 +59,11 @@ async def living(*worlds: World) -> AsyncIterator[Life]:
         await trio.sleep(10)
         yield life
         nursery.cancel_scope.cancel()
+
+
+def token_of(world: World) -> str:
+    assert world.board.held
+    return world.board.held.session.token
 
 
 def let_in(world: World, password: str) -> None:
@@ -169,6 +174,73 @@ async def test_secrets_that_cannot_be_had_are_no_reason_to_drop_a_session(
         assert world.state == "ok"
 
 
+async def test_a_bearer_does_not_make_a_session_one_of_the_new_credentials(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(Settings(life=8 * HOUR, bearer_life=2 * HOUR))
+    async with living(world) as life:
+        await world.keeper.pause(SOMEBODY)
+        token = token_of(world)
+        life.write(password="changed")
+        let_in(world, "changed")
+        await life.reload()
+        await trio.sleep(2 * HOUR)  # the bearer is renewed, and nobody logs in
+        assert (token_of(world), world.generation) == (token, 2)
+
+        life.write(password="changed", hooks={"on_event": ["true"]})
+        await life.reload()
+        await world.keeper.resume(SOMEBODY)
+        await trio.sleep(10)
+
+        assert token_of(world) != token
+
+
+async def test_a_session_of_another_login_is_not_resumed_as_the_new_ones(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(
+        Settings(life=8 * HOUR, bearer_life=2 * HOUR),
+        environ={"PASSWORD": "sandbox-password"},
+        password={"env": "PASSWORD"},
+    )
+    async with living(world) as life:
+        await world.keeper.pause(SOMEBODY)
+        life.write(password={"env": "PASSWORD"}, mobile="+919999990000")
+        await life.reload()
+        await trio.sleep(2 * HOUR)
+        assert world.generation == 2
+
+    assert isinstance(world.environ, dict)
+    del world.environ["PASSWORD"]  # so that only the login tells
+    world.boot(password={"env": "PASSWORD"}, mobile="+919999990000")
+    await world.run_for(10)
+    assert world.board.valid() is None
+
+
+async def test_another_address_is_logged_in_from_though_a_reload_follows(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(DAY)
+    async with living(world) as life:
+        await world.keeper.pause(SOMEBODY)
+        life.write(source_address="127.0.0.2")
+        await life.reload()
+        life.write(source_address="127.0.0.2", hooks={"on_event": ["true"]})
+        await life.reload()
+        await world.keeper.resume(SOMEBODY)
+        await trio.sleep(10)
+        assert world.generation == 2
+
+        await world.keeper.pause(SOMEBODY)
+        life.write()
+        await life.reload()
+        life.write(source_address="127.0.0.2")
+        await life.reload()  # as it was when the session was got
+        await world.keeper.resume(SOMEBODY)
+        await trio.sleep(10)
+        assert world.generation == 2
+
+
 async def test_rules_are_taken_up_without_a_login(autojump_clock: MockClock) -> None:
     world = World(DAY)
     async with living(world) as life:
@@ -272,6 +344,58 @@ async def test_an_account_that_is_new_logs_in_and_is_watched(autojump_clock: Moc
             "session",
         ]
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("out", [True, False], ids=["taken out", "another login"])
+async def test_a_reload_whose_client_goes_is_made_all_the_same(
+    autojump_clock: MockClock, *, out: bool
+) -> None:
+    world = World(DAY)
+    async with living(world) as life:
+        if out:
+            del life.file["main"]
+        else:
+            life.write(environment="uat")
+        keeper = life.accounts["main"]
+        async with trio.open_nursery() as client:
+            client.start_soon(life.reload)
+            while life.accounts.get("main") is keeper:
+                await trio.lowlevel.checkpoint()
+            client.cancel_scope.cancel()
+        await trio.sleep(10)
+
+        assert len(life.server) == 1
+        assert ("main" in life.accounts) is not out
+        if out:
+            assert world.store.kept is None
+        else:
+            assert life.accounts["main"].board.valid()
+
+
+async def test_who_waits_for_a_login_of_an_account_that_is_taken_out_is_told(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(DAY)
+    async with living(world) as life:
+        world.kotak.always = lambda _: Hang()
+        answers: list[tuple[object, float]] = []
+
+        async def ask(route: str, body: bytes) -> None:
+            answer = told(await post(life.api, route, body))
+            answers.append((answer.get("outcome", answer.get("code")), trio.current_time()))
+
+        async with trio.open_nursery() as nursery:
+            await trio.sleep(120)  # or it is too young to be rejected
+            nursery.start_soon(ask, "/v1/renew", b"{}")
+            await trio.sleep(1)
+            nursery.start_soon(ask, "/v1/reject", b'{"generation": 1}')
+            nursery.start_soon(world.keeper.renew, SOMEBODY)  # as a signal does
+            await trio.sleep(1)
+            del life.file["main"]
+            await life.reload()
+            ended = trio.current_time()
+
+        assert set(answers) == {("shutting_down", ended), ("deferred", ended)}
 
 
 async def test_a_reload_waits_for_no_login_that_hangs(autojump_clock: MockClock) -> None:

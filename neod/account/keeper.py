@@ -5,7 +5,6 @@ here stays here: it ends in the account's standing, never in another account's a
 daemon.
 """
 
-import logging
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -101,7 +100,8 @@ class Keeper:
         self._bearer_rejected = 0  # the generation whose bearer was
         self._bearer_from_reject = False  # the bearer that is there came from one
         self._deadline = trio.CancelScope()  # of the login that is under way
-        self._got_with = ""  # the fingerprint of the secrets that the session was got with
+        self._got_with = ""  # the fingerprint of the secrets that the token was got with …
+        self._got_by = ""  # … and login_of() the account by then
         self._lapse_told = 0  # the generation whose lapse was logged
         self._dropped = 0  # the generation that was dead, and is no longer kept
         self._ready_by = ready_by_next(account.rules.hours, clock.wall())
@@ -196,7 +196,13 @@ class Keeper:
         return "taken up when the login that is under way has ended"
 
     async def forget(self) -> None:
-        """Leave nothing of the session on the disk. Not to be called while this runs."""
+        """Leave nothing of the session on the disk, and nobody who waits for a login.
+
+        Not to be called while this runs, nor to be run again.
+        """
+        self._tell(f"{self.account.name}: {self.board.closed}", failed=True)
+        if self._rejecting:
+            self._answer(Answer("deferred", self.board.closed))
         await self._drop()
 
     async def renew(self, word: Word) -> Asked:
@@ -515,9 +521,10 @@ class Keeper:
         if generation != self._lapse_told:
             self._lapse_told = generation
             # At the day's edge it was to be so, and the next login is due right after it.
-            planned = self._due is not None and self._due >= held.session.expires_at
-            level = logging.INFO if planned else logging.WARNING
-            log.event("expired", level=level, account=self.account.name, generation=generation)
+            if self._due is not None and self._due >= held.session.expires_at:
+                log.event("expired", account=self.account.name, generation=generation)
+            else:
+                log.warning("expired", account=self.account.name, generation=generation)
             if not dead:  # a bearer is all that it needs; but this one is over
                 await self._keep(msgspec.structs.replace(held, bearer_boot=self._clock.boot()))
         if dead and generation != self._dropped:
@@ -635,7 +642,8 @@ class Keeper:
         )
         # In this order: what a bot has seen is not lost to a kill, no generation is seen twice, and
         # what is kept is never older than the ledger.
-        self._got_with = self._secrets
+        if not bearer:
+            self._got_with, self._got_by = self._secrets, login_of(self.account)
         await self._keep(held)
         await record(self.ledger, line, self.account.name)
         self._bearer_from_reject = bearer and self._bearer_rejected > 0
@@ -649,16 +657,17 @@ class Keeper:
         self._asked_at = -ALIVE_FOR
         self.board.publish(held)
         self._answer(Answer("renewed", f"generation {session.generation}: {why}"))
-        log.event(
-            "session",
-            # A bearer may be renewed every hour, which is no news.
-            level=logging.DEBUG if bearer else logging.INFO,
-            account=session.account,
-            generation=session.generation,
-            kind=session.kind,
-            expires=session.expires_at_rfc3339,
-            why=why,
-        )
+        fields = {
+            "account": session.account,
+            "generation": session.generation,
+            "kind": session.kind,
+            "expires": session.expires_at_rfc3339,
+            "why": why,
+        }
+        if bearer:  # which may be renewed every hour: no news
+            log.debug("session", **fields)
+        else:
+            log.event("session", **fields)
         if session.password_expired:
             log.warning(
                 "password_expired",
@@ -703,17 +712,14 @@ class Keeper:
         elif same and self._secrets == known:
             wanted.detail = "unchanged"
         else:
-            others = self._secrets != self._got_with or self._moved(before)
+            got = self._got_with, self._got_by
+            others = got != (self._secrets, login_of(self.account))
             self._outdated = others and self.board.valid() is not None
             wanted.detail = "changed" + ("; logs in with what is new" if self._outdated else "")
             self._trouble = None  # it may have been of what is no more
         self.board.margin = self.account.rules.margin
         self._ready_by = ready_by_next(self.account.rules.hours, self._clock.wall())
         wanted.taken_up.set()
-
-    def _moved(self, before: Account) -> bool:
-        """True if the session may be tied to an address that is no longer the one to use."""
-        return before.source_address != self.account.source_address
 
     async def _give_up_pending(self) -> None:
         """Write of an attempt that nothing will be heard of any more that it was unanswered."""
@@ -757,7 +763,7 @@ class Keeper:
             return "the broker has called it dead"
         if generation < history.generation:
             return f"generation {history.generation} was there after it"
-        self._got_with = kept.secrets
+        self._got_with, self._got_by = kept.secrets, kept.login
         self.board.publish(kept.held)
         log.event("resumed", account=self.account.name, generation=generation)
         return ""
@@ -782,7 +788,7 @@ class Keeper:
         self._outdated = bool(known) and self._secrets != self._got_with
 
     async def _keep(self, held: Held) -> None:
-        kept = Kept(held=held, secrets=self._got_with, login=login_of(self.account))
+        kept = Kept(held=held, secrets=self._got_with, login=self._got_by)
         try:
             await self.store.save(kept)
         except OSError as error:
