@@ -6,7 +6,7 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from neod.account.ledger import FileLedger, open_ledger
 from neod.account.session import Board
 from neod.account.store import FileStore, boot_id
 from neod.accounts import Accounts
-from neod.clock import SYSTEM, TICK, Clock, tick
+from neod.clock import GRAIN, SYSTEM, TICK, Clock, tick
 from neod.config import Account, Config, ConfigError
 from neod.config import Server as Limits
 from neod.ipc.api import Api
@@ -68,6 +68,25 @@ async def main(
     """
     harden(environ)  # before the first secret is read
     give_large_blocks_back()
+    # From here on, so that one that comes early is heeded a little later, and kills nobody.
+    with trio.open_signal_receiver(signal.SIGHUP, signal.SIGUSR1) as signals:
+        await _main(load, environ, socket_path, state, signals, shutdown, adopted, store, beside)
+        with trio.move_on_after(GRAIN):  # … nor does one that came too late
+            async for _ in signals:
+                pass
+
+
+async def _main(
+    load: Callable[[], Config],
+    environ: Mapping[str, str],
+    socket_path: Path,
+    state: Path,
+    signals: AsyncIterator[int],
+    shutdown: Shutdown,
+    adopted: socket.socket | None,
+    store: Path | None,
+    beside: Beside | None,
+) -> None:
     news, clients, faulty = News(), set[Client](), None
     try:
         config = load()
@@ -143,7 +162,7 @@ async def main(
             clock=SYSTEM,
             every=min(TICK, watched / 2) if watched else TICK,
             shutdown=shutdown,
-            heed=partial(_heed_signals, accounts, reload, environ),
+            heed=partial(_heed_signals, signals, accounts, reload, environ),
             beside=beside,
             ready=partial(notify, environ, READY=1),
             stopping=partial(notify, environ, STOPPING=1),
@@ -219,20 +238,21 @@ async def serve(
         keeping.cancel_scope.cancel(reason="drained")
 
 
-async def _heed_signals(accounts: Accounts, reload: Reload, environ: Mapping[str, str]) -> None:
+async def _heed_signals(
+    signals: AsyncIterator[int], accounts: Accounts, reload: Reload, environ: Mapping[str, str]
+) -> None:
     """HUP reloads the configuration, USR1 renews every session."""
-    with trio.open_signal_receiver(signal.SIGHUP, signal.SIGUSR1) as signals:
-        async with trio.open_nursery() as nursery:
-            async for number in signals:
-                log.event("signal", name=signal.Signals(number).name)
-                if number == signal.SIGUSR1:
-                    for keeper in accounts.values():
-                        nursery.start_soon(keeper.renew, Word("USR1"))
-                    continue
-                notify(environ, RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
-                with suppress(ConfigError, OSError):  # which the log has told of
-                    await reload()
-                notify(environ, READY=1)
+    async with trio.open_nursery() as nursery:
+        async for number in signals:
+            log.event("signal", name=signal.Signals(number).name)
+            if number == signal.SIGUSR1:
+                for keeper in accounts.values():
+                    nursery.start_soon(keeper.renew, Word("USR1"))
+                continue
+            notify(environ, RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
+            with suppress(ConfigError, OSError):  # which the log has told of
+                await reload()
+            notify(environ, READY=1)
 
 
 async def wait_for_stop(seconds: float = math.inf, *, hup_stops: bool = False) -> None:
