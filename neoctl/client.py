@@ -76,18 +76,22 @@ def lines(target: str, *, environ: Mapping[str, str], silence: float) -> Iterato
     uid = os.getuid()
     path = wire.socket_path(environ, uid)
     try:
-        connection = _connected(path, uid, time.monotonic() + PATIENCE)
+        deadline = time.monotonic() + PATIENCE
+        connection = _connected(path, uid, deadline)
         try:
-            connection.settimeout(PATIENCE)
+            connection.settimeout(_left(deadline))
             connection.sendall(request)
             received = bytearray()
             while b"\r\n\r\n" not in received:
+                connection.settimeout(_left(deadline))
                 if not (some := connection.recv(65536)):
                     break
                 received += some
             if not received.startswith((b"HTTP/1.0 200 ", b"HTTP/1.1 200 ")):
+                connection.settimeout(_left(deadline))
                 while some := connection.recv(65536):
                     received += some
+                    connection.settimeout(_left(deadline))
                 raise _problem(_parse(bytes(received), path), path)
             connection.settimeout(silence)
             rest = bytes(received).partition(b"\r\n\r\n")[2]

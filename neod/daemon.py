@@ -21,7 +21,7 @@ from neod.account.ledger import FileLedger, open_ledger
 from neod.account.session import Board
 from neod.account.store import FileStore, boot_id
 from neod.accounts import Accounts
-from neod.clock import SYSTEM, TICK, Clock, tick
+from neod.clock import GRAIN, SYSTEM, TICK, Clock, tick
 from neod.config import Account, Config, ConfigError
 from neod.config import Server as Limits
 from neod.ipc.api import Api, Files
@@ -70,13 +70,43 @@ async def main(
     """
     harden(environ)  # before the first secret is read
     give_large_blocks_back()
+    # From here on, so that one that comes early is heeded a little later, and kills nobody.
+    with trio.open_signal_receiver(signal.SIGHUP, signal.SIGUSR1) as signals:
+        await _main(
+            load,
+            environ,
+            socket_path,
+            state,
+            signals,
+            shutdown=shutdown,
+            adopted=adopted,
+            store=store,
+            beside=beside,
+            configuration=configuration,
+        )
+        with trio.move_on_after(GRAIN):  # … nor does one that came too late
+            async for _ in signals:
+                pass
+
+
+async def _main(
+    load: Callable[[], Config],
+    environ: Mapping[str, str],
+    socket_path: Path,
+    state: Path,
+    signals: AsyncIterator[int],
+    *,
+    shutdown: Shutdown,
+    adopted: socket.socket | None,
+    store: Path | None,
+    beside: Beside | None,
+    configuration: Path | None,
+) -> None:
     news, clients = News(), set[Client]()
     hidden = set[str]()  # those of accounts that were taken away stay in the environment
     load = partial(_load_and_hide, load, hidden)
     config, faulty = _loaded(load, or_none=adopted is not None)
     with ExitStack() as stack:
-        # From here on, so that a signal at the start ends nothing; it is heeded later.
-        signals = stack.enter_context(trio.open_signal_receiver(signal.SIGHUP, signal.SIGUSR1))
         # Blocking work, all of it before there is anybody who could wait.
         try:
             make_private(state)

@@ -202,6 +202,15 @@ def test_a_reply_that_drips_does_not_outlive_the_deadline(neod: CannedNeod, hast
     assert time.monotonic() - begin < 2
 
 
+def test_a_watch_that_drips_is_not_waited_for(neod: CannedNeod, hasty: None) -> None:
+    neod.manner = "drips"
+    begin = time.monotonic()
+    environ = {"NEOD_SOCKET": f"{neod.path}"}
+    with pytest.raises(client.Problem, match="no answer in time"):
+        next(client.lines("/v1/watch", environ=environ, silence=45))
+    assert time.monotonic() - begin < 2
+
+
 def test_the_patience_keeps_the_promise_of_5_seconds_more_than_wait() -> None:
     assert 4 <= client.PATIENCE < 5
 

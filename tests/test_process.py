@@ -5,7 +5,10 @@ import os
 import signal
 import socket
 import stat
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -265,6 +268,46 @@ def test_p6_a_program_of_one_account_does_not_see_the_variables_of_another(
         assert home.neoctl("token", "-a", "other", "--wait", "10").returncode == 5
         neod.stop()
     assert "SECRET" not in (home.folder / "seen").read_text()
+
+
+SIGNALLED = """
+import signal, sys
+from pathlib import Path
+import trio
+from neod import config, daemon
+
+loads = 0
+
+def load():
+    global loads
+    loads += 1
+    if loads == 1:
+        for number in (signal.SIGHUP, signal.SIGUSR1):
+            signal.raise_signal(number)
+    return config.Config(accounts={}, server=config.Server())
+
+async def shutdown():
+    while loads < 2:
+        await trio.sleep(0.01)
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        signal.raise_signal(number)
+
+folder = Path(sys.argv[1])
+trio.run(lambda: daemon.main(load, {}, folder / "neod.sock", folder / "state", shutdown=shutdown))
+"""
+
+
+def test_a_signal_that_comes_early_is_heeded_and_none_kills(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SIGNALLED, os.fspath(tmp_path)]
+    done = subprocess.run(command, timeout=30, check=False)
+    assert done.returncode == 0
+
+
+def test_the_demo_ends_with_its_terminal(home: Home) -> None:
+    with Process("demo", environ=home.environ) as demo:
+        assert demo.popen.stdout
+        assert any("logged in" in line for line in demo.popen.stdout)
+        assert demo.stop(signal.SIGHUP)[0] == 0
 
 
 @pytest.mark.parametrize(

@@ -398,6 +398,24 @@ async def test_who_waits_for_a_login_of_an_account_that_is_taken_out_is_told(
         assert set(answers) == {("shutting_down", ended), ("deferred", ended)}
 
 
+async def test_a_reload_of_other_things_does_not_cut_short_what_the_broker_asked_for(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(DAY)
+    world.kotak.always = lambda _: Canned(429, headers={"Retry-After": "600"})
+    async with living(world) as life:
+        seen = len(world.kotak.seen)
+        life.write(hooks={"on_event": ["true"]})
+        assert await life.reload() == "main: changed"
+        await trio.sleep(300)
+        assert len(world.kotak.seen) == seen
+
+        life.write(hooks={"on_event": ["true"]}, source_address="127.0.0.2")
+        await life.reload()
+        await trio.sleep(10)
+        assert len(world.kotak.seen) > seen
+
+
 async def test_a_reload_waits_for_no_login_that_hangs(autojump_clock: MockClock) -> None:
     world = World(DAY)
     world.kotak.always = lambda _: Hang()

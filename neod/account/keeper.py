@@ -716,7 +716,8 @@ class Keeper:
             others = got != (self._secrets, login_of(self.account))
             self._outdated = others and self.board.valid() is not None
             wanted.detail = "changed" + ("; logs in with what is new" if self._outdated else "")
-            self._trouble = None  # it may have been of what is no more
+            if self._secrets != known or _asks(before) != _asks(self.account):
+                self._trouble = None  # it may have been of what is no more
         self.board.margin = self.account.rules.margin
         self._ready_by = ready_by_next(self.account.rules.hours, self._clock.wall())
         wanted.taken_up.set()
@@ -801,3 +802,8 @@ class Keeper:
             await self.store.drop()
         except OSError as error:
             log.warning("store", account=self.account.name, why=error.strerror)
+
+
+def _asks(account: Account) -> tuple[str, Secret | None]:
+    """How the broker is asked for a login, but for the secrets."""
+    return login_of(account), account.proxy
