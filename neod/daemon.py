@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from contextlib import AbstractAsyncContextManager, ExitStack, suppress
+from contextlib import AbstractAsyncContextManager, ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -282,8 +282,12 @@ async def _heed_signals(
                     nursery.start_soon(keeper.renew, Word("USR1"))
                 continue
             notify(environ, RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
-            with suppress(ConfigError, OSError):  # which the log has told of
+            try:
                 await reload()
+            except (ConfigError, OSError):
+                pass  # which the log has told of
+            except Exception as error:  # noqa: BLE001 - it must not end the sessions
+                log.error("bug", exc_info=error)
             notify(environ, READY=1)
 
 

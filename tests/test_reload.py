@@ -160,6 +160,33 @@ async def test_a_change_of_the_secrets_unblocks_by_itself(autojump_clock: MockCl
         assert not any(isinstance(line, Unblocked) for line in world.ledger.lines)
 
 
+async def test_a_change_of_secrets_that_take_their_time_unblocks_too(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(DAY, environ={"PASSWORD": "wrong"})
+    world.boot(password={"env": "PASSWORD"})
+    at_once = world.ledger.fingerprint
+
+    async def slow(texts: list[str]) -> str:
+        await trio.sleep(5)  # as a command is that asks a vault
+        return await at_once(texts)
+
+    world.ledger.fingerprint = slow  # type: ignore[method-assign]
+    async with living(world) as life:
+        await trio.sleep(60)
+        assert world.state == "credentials_rejected"
+        await life.reload()
+        await trio.sleep(HOUR)
+        assert world.state == "credentials_rejected"
+        assert len(world.kotak.logins) == 1
+
+        assert isinstance(world.environ, dict)
+        world.environ["PASSWORD"] = "sandbox-password"
+        await life.reload()
+        await trio.sleep(60)
+        assert world.board.valid()
+
+
 async def test_secrets_that_cannot_be_had_are_no_reason_to_drop_a_session(
     autojump_clock: MockClock,
 ) -> None:

@@ -708,7 +708,9 @@ class Keeper:
         if not self._secrets:
             wanted.detail = "unchanged" if same else "changed"
             wanted.detail += "; its secrets cannot be had now"
-            self._secrets = known if same else ""
+            # Where they stand in the way, the next attempt waits longer for them, and judges again.
+            stuck = policy.barred(self._clock.wall(), self.ledger.history, known)
+            self._secrets = known if same and not stuck else ""
         elif same and self._secrets == known:
             wanted.detail = "unchanged"
         else:
