@@ -21,6 +21,8 @@ _logger = logging.getLogger("neod")
 # Of the login that the task is at, for all lines that come of it.
 _login: ContextVar[str | None] = ContextVar("neod_login", default=None)
 
+_usual = {"level": logging.INFO}  # where nobody says another one
+
 Level = Literal["info", "debug"]
 
 
@@ -65,6 +67,7 @@ def set_up(environ: Mapping[str, str], usual: int = logging.INFO) -> str:
     handler.setFormatter(_Lines(as_json=form == "json", journal=to_journal(environ)))
     _logger.handlers = [handler]
     _logger.propagate = False
+    _usual["level"] = usual
     _logger.setLevel(_LEVELS.get(level, usual))
     if level not in ("", "info", "debug") or form not in ("", "json"):
         return 'NEOD_LOG takes "info" or "debug", with ",json" after it or without'
@@ -72,9 +75,9 @@ def set_up(environ: Mapping[str, str], usual: int = logging.INFO) -> str:
 
 
 def at_level(level: Level | None, environ: Mapping[str, str]) -> None:
-    """Log at this level from now on, unless $NEOD_LOG names one; None changes nothing."""
-    if level and not environ.get("NEOD_LOG", "").partition(",")[0]:
-        _logger.setLevel(_LEVELS[level])
+    """Log at this level from now on, at the usual one if it is None, unless $NEOD_LOG names one."""
+    if not environ.get("NEOD_LOG", "").partition(",")[0]:
+        _logger.setLevel(_LEVELS[level] if level else _usual["level"])
 
 
 @contextmanager

@@ -26,7 +26,7 @@ def notify(environ: Mapping[str, str], **fields: str | int) -> None:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
             sender.setblocking(False)
-            sender.sendto(os.fsencode(message), address)
+            sender.sendto(message.encode("utf-8", "surrogateescape"), address)
     except OSError as error:  # systemd will say itself that it heard nothing
         log.warning("notify", error=error.strerror)
 

@@ -16,9 +16,10 @@ DAY = 86_400.0
 
 @pytest.fixture
 def _level() -> Iterator[None]:
-    before = log._logger.level
+    before, usual = log._logger.level, dict(log._usual)
     yield
     log._logger.setLevel(before)
+    log._usual.update(usual)
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, dict[str, object]]]:
@@ -74,6 +75,7 @@ def test_the_configuration_says_how_loud_it_is_unless_the_environment_does(
     environ: dict[str, str], level: log.Level | None, expected: int
 ) -> None:
     log.set_up(environ, logging.WARNING)
+    log.at_level("debug", environ)  # what a reload finds no more
     log.at_level(level, environ)
 
     assert log._logger.level == expected

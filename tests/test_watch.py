@@ -251,6 +251,7 @@ async def test_an_accounts_day_as_it_is_watched(
     nursery.start_soon(world.run)
     await trio.sleep(10)
     assert watcher.events == ["state", "session"]
+    assert watcher.last("session")["state"] == "ok"
 
     world.kotak.always = lambda _: Canned(503)
     await trio.sleep(HOUR)

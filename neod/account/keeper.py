@@ -492,6 +492,20 @@ class Keeper:
         self.board.stand(standing)
         self._tell_watchers(before.state, decision)
 
+    def _stand_well(self, why: str) -> None:
+        """Stand as with a session that has just come; what is due next is judged in a moment.
+
+        Who is told of the session is not to be told that it is being renewed.
+        """
+        before = self.board.standing
+        state: policy.State = "paused" if self.ledger.history.paused else "ok"
+        since = before.since if before.state == state else self._clock.wall()
+        self.board.stand(
+            msgspec.structs.replace(
+                before, state=state, since=since, why=why, next=None, failing=False
+            )
+        )
+
     def _tell_watchers(self, before: policy.State, decision: policy.Decision) -> None:
         """Tell of what the account's standing means for those who watch."""
         history = self.ledger.history
@@ -655,6 +669,7 @@ class Keeper:
         self._due = None
         self._drawn = self._draw()
         self._asked_at = -ALIVE_FOR
+        self._stand_well(f"a new session until {session.expires_at_rfc3339}")
         self.board.publish(held)
         self._answer(Answer("renewed", f"generation {session.generation}: {why}"))
         fields = {
