@@ -386,7 +386,7 @@ async def test_a_reload_whose_client_goes_is_made_all_the_same(
         keeper = life.accounts["main"]
         async with trio.open_nursery() as client:
             client.start_soon(life.reload)
-            while life.accounts.get("main") is keeper:
+            while life.accounts.get("main") is keeper:  # noqa: ASYNC110 - a step at a time
                 await trio.lowlevel.checkpoint()
             client.cancel_scope.cancel()
         await trio.sleep(10)
