@@ -80,7 +80,7 @@ def lines(target: str, *, environ: Mapping[str, str], silence: float) -> Iterato
         connection = _connected(path, uid, deadline)
         try:
             connection.settimeout(_left(deadline))
-            connection.sendall(request)
+            _send(connection, request)
             received = bytearray()
             while b"\r\n\r\n" not in received:
                 connection.settimeout(_left(deadline))
@@ -159,7 +159,7 @@ def _exchange(path: str, uid: int, request: bytes, deadline: float) -> bytes:
     connection = _connected(path, uid, deadline)
     try:
         connection.settimeout(_left(deadline))
-        connection.sendall(request)
+        _send(connection, request)
         received = bytearray()
         while len(received) <= REPLY_MAX:
             connection.settimeout(_left(deadline))
@@ -189,6 +189,14 @@ def _connected(path: str, uid: int, deadline: float) -> _socket.socket:
     except BaseException:
         connection.close()
         raise
+
+
+def _send(connection: _socket.socket, request: bytes) -> None:
+    """Who is turned away at the door may be told why before anything was asked."""
+    try:  # noqa: SIM105 - contextlib costs more than the call
+        connection.sendall(request)
+    except BrokenPipeError:
+        pass
 
 
 def _left(deadline: float) -> float:

@@ -29,6 +29,7 @@ from neod.ipc.listener import (
     patiently,
 )
 from neod.systemd import handed_over
+from tests.test_ledger import disk_full
 
 SOMEBODY_ELSE = 65534
 
@@ -316,6 +317,15 @@ def test_a_longer_pid_than_ones_own_leaves_nothing_behind(folder: Path) -> None:
 
     with Lock(path):
         assert path.read_text() == f"{os.getpid()}\n"
+
+
+def test_a_lock_on_a_full_disk_is_held_though_it_cannot_say_by_whom(folder: Path) -> None:
+    path = folder / "lock"
+    path.touch()
+    with disk_full(path), Lock(path):
+        with pytest.raises(AlreadyRunning) as caught:
+            Lock(path)
+        assert caught.value.pid is None
 
 
 def test_a_lock_does_not_follow_a_link(folder: Path) -> None:

@@ -43,6 +43,24 @@ def test_a_reply_comes_with_its_status_headers_and_body(neod: CannedNeod) -> Non
     assert reply.headers["cache-control"] == "no-store"
 
 
+def test_who_is_turned_away_before_it_has_asked_is_told_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "neod.sock"
+
+    def connected(*_: object) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            theirs.sendall(problem("too_many_connections", "300 are open already"))
+        return ours
+
+    monkeypatch.setattr(client, "_connected", connected)
+
+    assert refused(path).code == "too_many_connections"
+    with pytest.raises(client.Problem, match="300 are open"):
+        list(client.lines("/v1/watch", environ={"NEOD_SOCKET": os.fspath(path)}, silence=1))
+
+
 def test_a_get_is_what_neod_understands(neod: CannedNeod) -> None:
     get(neod.path, "/v1/session?account=main")
     request = parse(neod.request())

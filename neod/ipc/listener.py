@@ -12,6 +12,7 @@ import socket
 import stat
 import struct
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TypeVar
@@ -55,12 +56,9 @@ class Lock:
             pid = os.pread(self._fd, 20, 0).strip()
             os.close(self._fd)
             raise AlreadyRunning(int(pid) if pid.isdigit() else None, path, instead) from None
-        try:
+        with suppress(OSError):  # a disk that is full: who holds it is then not told
             os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
-        except OSError:
-            os.close(self._fd)
-            raise
 
     @property
     def stands(self) -> bool:

@@ -213,18 +213,17 @@ def free_port() -> int:
         return port
 
 
-def storm(seconds: float, seed: int, life: float, *, show: bool = False) -> Storm:
-    """Run it, and print what came of it."""
-    with tempfile.TemporaryDirectory(prefix="neod-storm-") as name:
-        one = Storm(Path(name), seconds, seed, life)
-        if show:
-            print_plan(one.plans[0], 0)
-            print_plan(one.plans[1], one.calm_from)
-        try:
-            trio.run(one.run)
-        finally:
-            one.report()
-        return one
+def storm(seconds: float, seed: int, life: float, folder: Path, *, show: bool = False) -> Storm:
+    """Run it in an empty folder, and print what came of it."""
+    one = Storm(folder, seconds, seed, life)
+    if show:
+        print_plan(one.plans[0], 0)
+        print_plan(one.plans[1], one.calm_from)
+    try:
+        trio.run(one.run)
+    finally:
+        one.report()
+    return one
 
 
 def print_plan(throws: list[Throw], begin: float) -> None:
@@ -238,9 +237,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--life", type=float, default=BUDGET_LIFE, help="of a session, in seconds")
     parser.add_argument("--plan", action="store_true", help="print the plan")
+    parser.add_argument("--keep", type=Path, help="a folder for logs and the broker's journal")
     options = parser.parse_args()
     seed = random.randrange(100_000) if options.seed is None else options.seed
-    one = storm(options.minutes * 60, seed, options.life, show=options.plan)
+    with tempfile.TemporaryDirectory(prefix="neod-storm-") as name:
+        folder = options.keep or Path(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        one = storm(options.minutes * 60, seed, options.life, folder, show=options.plan)
     return 1 if one.judge.broken else 0
 
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +14,9 @@ SEED = int(os.environ.get("NEOD_TEST_SEED") or random.randrange(100_000))
 SECONDS, LIFE = 20.0, 12.0
 
 
-def test_no_promise_is_broken_while_everything_goes_wrong() -> None:
+def test_no_promise_is_broken_while_everything_goes_wrong(tmp_path: Path) -> None:
     print(f"NEOD_TEST_SEED={SEED}")
 
-    broken = storm(SECONDS, SEED, LIFE).judge.broken
+    broken = storm(SECONDS, SEED, LIFE, tmp_path).judge.broken
 
     assert not broken, f"seed {SEED}: {broken[0]}"

@@ -169,10 +169,17 @@ class Judge:
         if generation < asked.floor:
             self.broke("generations", f"{name} came after {asked.floor}")
         self.see(account, generation, token, expires_at, name)
-        if asked.at > self.dead.get(token, came):
+        if self._knew(token, asked.at):
             self.broke(
                 "P2", f"{name} was served, though the broker had called it dead when neod asked"
             )
+
+    def _knew(self, token: str, at: float) -> bool:
+        """Whether neod had read by then that the broker calls it dead, and lived to know it."""
+        dead = self.dead.get(token)
+        if dead is None or any(-1 < death - dead < 1 for death in self.deaths):
+            return False
+        return at - dead - self.paused(dead, at) > LAG + self.lag
 
     def see(
         self, account: str, generation: int, token: str, expires_at: float, name: str = ""

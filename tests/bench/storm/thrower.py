@@ -212,8 +212,8 @@ class Thrower:
     async def look_after(self) -> None:
         """A person who unblocks what the broker refused though it was right."""
         while True:
-            await trio.sleep(4)
-            if self._wrong or self._editing.locked():
+            await trio.sleep(1.5)
+            if self._wrong:
                 continue
             for account in ("main", "codes", *(["family"] if self._house.family else [])):
                 with trio.move_on_after(10), suppress(*GONE):

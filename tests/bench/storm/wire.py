@@ -3,6 +3,7 @@ mistake.
 """
 
 import json
+from contextlib import suppress
 from typing import NamedTuple
 
 import trio
@@ -52,7 +53,8 @@ class Wire:
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         if method == "POST":
             lines.append(f"Content-Length: {len(body)}")
-        await self.stream.send_all("\r\n".join([*lines, "", ""]).encode() + body)
+        with suppress(trio.BrokenResourceError):  # who is turned away at the door is told why
+            await self.stream.send_all("\r\n".join([*lines, "", ""]).encode() + body)
         status, fields = await self.head()
         length = int(fields.get("content-length", "0"))
         while len(self._rest) < length:
