@@ -101,8 +101,7 @@ def session(account: str = "", *, min_valid: float = 0, wait: float = 0) -> Sess
     Ends within 5 seconds more than `wait`, which is at most 300. Raises Problem, whose `code` is
     one of the wire's.
     """
-    target = f"/v1/session{_query(account, min_valid, wait)}"
-    return _session(json.loads(client.get(target, environ=os.environ, wait=wait).body))
+    return _ask(account, min_valid, wait, os.environ)
 
 
 def reject(generation: int, evidence: object = None, account: str = "") -> Rejected:
@@ -141,6 +140,7 @@ class Follower:
 
     def __init__(self, account: str = "") -> None:
         self._account = account or _account()
+        self._environ = dict(os.environ)
         self._process = os.getpid()
         self._guard = threading.Lock()
         self._held: Session | None = None
@@ -152,12 +152,12 @@ class Follower:
     def session(self, *, min_valid: float = 0, wait: float = 0) -> Session:
         """As the function of this name."""
         if os.getpid() != self._process:  # a fork has no thread that follows, and maybe no guard
-            return session(self._account, min_valid=min_valid, wait=wait)
+            return _ask(self._account, min_valid, wait, self._environ)
         with self._guard:
             held, ends = self._held, self._ends
         if held is not None and min(held.left(), ends - _boot()) > max(0.0, min_valid):
             return held
-        found = session(self._account, min_valid=min_valid, wait=wait)
+        found = _ask(self._account, min_valid, wait, self._environ)
         self._take(found)
         return found
 
@@ -166,7 +166,7 @@ class Follower:
         return self.session(min_valid=min_valid, wait=wait).token
 
     def close(self) -> None:
-        """Follow no more. The thread ends with the next line that neod sends, or with the bot."""
+        """Follow no more. The thread ends with the next line, a heartbeat at the latest."""
         self._closed.set()
 
     def __enter__(self) -> Self:
@@ -199,7 +199,8 @@ class Follower:
     def _follow(self) -> None:
         while not self._closed.is_set():
             try:
-                for _, line in stream.events(self._account, environ=os.environ):
+                events = stream.events(self._account, environ=self._environ, rest=self._closed.wait)
+                for _, line in events:
                     if self._closed.is_set():
                         return
                     self._see(_event(line))
@@ -213,6 +214,11 @@ class Follower:
             self._drop(event.generation)
         elif event.event == "state":  # connected again: what one has may have died meanwhile
             self._drop()
+
+
+def _ask(account: str, min_valid: float, wait: float, environ: Mapping[str, str]) -> Session:
+    target = f"/v1/session{_query(account, min_valid, wait)}"
+    return _session(json.loads(client.get(target, environ=environ, wait=wait).body))
 
 
 def _session(told: Mapping[str, object]) -> Session:

@@ -25,11 +25,13 @@ def events(
     after: int | None = None,
     environ: Mapping[str, str],
     told: Callable[[str], None] = lambda _: None,
+    rest: Callable[[float], bool | None] = time.sleep,
 ) -> Iterator[tuple[bytes, dict[str, object]]]:
     """Each line of /v1/watch as it came, and what is in it; for ever.
 
     `after` is the generation that one has. `told` is given what a person may want to know of the
-    connection. Raises client.Problem where the first connection fails, or a later one does for a
+    connection; `rest` waits so many seconds ahead of the next attempt, and ends all if it returns
+    True. Raises client.Problem where the first connection fails, or a later one does for a
     reason that does not pass.
     """
     have: dict[object, object] = {}  # generation by account
@@ -54,7 +56,8 @@ def events(
             why = str(problem)
         if pause == PAUSE:
             told(f"{why}; connects again as soon as neod is there")
-        time.sleep(pause)
+        if rest(pause):
+            return
         pause = min(2 * pause, LONGEST_PAUSE)
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -253,6 +254,35 @@ def test_the_session_at_hand_is_there_though_neod_is_not(
         assert at_hand.session().generation == 7
         at_hand.close()
     assert at_hand.session().generation == 7
+
+
+def test_a_follower_that_is_closed_leaves_no_thread_though_neod_has_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEOD_SOCKET", f"{tmp_path}/neod.sock")
+
+    def following() -> int:
+        return sum(thread.name == "neod" for thread in threading.enumerate())
+
+    before = following()
+    with CannedNeod(tmp_path / "neod.sock") as neod:
+        neod.reply = json_of(LIVES)
+        neod.watch = a_watch(rotation(7))
+        at_hand = neoctl.follow("main")
+        until(lambda: at_hand.session().generation == 7)
+        assert following() > before
+    at_hand.close()
+
+    until(lambda: following() <= before)
+
+
+def test_a_follower_stays_with_the_neod_of_its_beginning(
+    neod: CannedNeod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_hand = neoctl.follow("main")
+    monkeypatch.setenv("NEOD_SOCKET", "/somewhere/else")
+    assert at_hand.session(min_valid=1).generation == 7
+    at_hand.close()
 
 
 # How it is had
