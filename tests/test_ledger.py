@@ -240,6 +240,23 @@ async def test_a_line_that_is_cancelled_when_it_has_its_turn_is_on_the_disk(path
 # A disk that is full
 
 
+async def test_a_ledger_of_a_full_disk_is_begun_with_its_first_line(path: Path) -> None:
+    path.parent.mkdir(mode=0o700)
+    (path.parent / "something").touch()
+    with disk_full(path.parent / "something"):
+        ledger, why = open_ledger(path, "main", CLOCK)
+        assert "cannot be begun yet" in why
+        with pytest.raises(OSError, match=r"space|large"):
+            await ledger.append(attempt())
+    assert ledger.history == fold([])
+
+    await ledger.append(attempt())
+    await ledger.append(outcome())
+
+    assert reopened(path).history == ledger.history == fold([attempt(), outcome()])
+    assert await reopened(path).fingerprint(["a"]) == await ledger.fingerprint(["a"])
+
+
 AHEAD = pytest.mark.parametrize(
     "line", [pytest.param(attempt(2), id="attempt"), pytest.param(UNBLOCKED, id="unblocked")]
 )

@@ -8,6 +8,7 @@ A file that cannot be read is set aside, and its account starts with what is saf
 that its secrets had just been refused.
 """
 
+import errno
 import hashlib
 import itertools
 import os
@@ -37,6 +38,7 @@ from neod.paths import make_private
 VERSION = 1
 LINES_MAX = 2000  # then the oldest go, and a `carried` line stands for them
 LINES_KEPT = 1000
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _GENERATION = re.compile(rb'"generation":([0-9]{1,15})\b')
 EVENTS = frozenset(str(kind.__struct_config__.tag) for kind in get_args(Line))
 
@@ -72,13 +74,19 @@ class Header(msgspec.Struct, frozen=True):
 
 
 class FileLedger:
-    """A ledger in a file. The folder's lock is the caller's business."""
+    """A ledger in a file. The folder's lock is the caller's business.
 
-    def __init__(self, path: Path, header: Header, lines: list[Line], clock: Clock) -> None:
+    One that is not `begun` gets its file with its first line.
+    """
+
+    def __init__(
+        self, path: Path, header: Header, lines: list[Line], clock: Clock, *, begun: bool = True
+    ) -> None:
         self._path = path
         self._header = header
         self._lines = lines
         self._clock = clock
+        self._begun = begun
         self._written = len(lines)  # how many of the lines are on the disk
         self._writing = trio.Lock()
         self._history = _fold(lines)
@@ -105,7 +113,11 @@ class FileLedger:
         owed = [*self._lines[self._written :], *([line] if ahead else [])]
         # Never abandoned, though a disk that stands still then holds up the stop, which
         # systemd cuts short: a write that ends after the next one would undo it.
-        await trio.to_thread.run_sync(_add, self._path, b"".join(map(_encode, owed)))
+        if self._begun:
+            await trio.to_thread.run_sync(_add, self._path, b"".join(map(_encode, owed)))
+        else:
+            await trio.to_thread.run_sync(_replace, self._path, self._header, owed)
+            self._begun = True
         if ahead:
             self._add(line)
         self._written = len(self._lines)
@@ -144,7 +156,7 @@ def open_ledger(path: Path, account: str, clock: Clock) -> tuple[FileLedger, str
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        return _begin(path, _new_header(account), [], clock), ""
+        return _begin_if_there_is_room(path, _new_header(account), clock)
     whole, _, torn = raw.rpartition(b"\n")
     try:
         header, lines = _decode(whole, account)
@@ -196,6 +208,17 @@ def _header(raw: bytes, account: str) -> Header | None:
 def _begin(path: Path, header: Header, lines: list[Line], clock: Clock) -> FileLedger:
     _replace(path, header, lines)
     return FileLedger(path, header, lines, clock)
+
+
+def _begin_if_there_is_room(path: Path, header: Header, clock: Clock) -> tuple[FileLedger, str]:
+    """A new ledger. On a disk that is full it begins later: other accounts have theirs."""
+    try:
+        return _begin(path, header, [], clock), ""
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        ledger = FileLedger(path, header, [], clock, begun=False)
+        return ledger, f"{path} cannot be begun yet: {error.strerror}"
 
 
 def _as_if_refused(clock: Clock, generation: int) -> Line:
