@@ -260,7 +260,7 @@ async def serve(
                 await accepting.start(partial(server.serve, handler_nursery=connections))
                 if heed is not None:
                     accepting.start_soon(heed)
-                ready()
+                accepting.start_soon(_soon, ready)  # when shutdown() heeds its signals
                 await shutdown()
                 stopping()
                 accepting.cancel_scope.cancel(reason="shutdown")
@@ -268,6 +268,11 @@ async def serve(
                 keeper.board.close()
             connections.cancel_scope.relative_deadline = server.limits.grace
         keeping.cancel_scope.cancel(reason="drained")
+
+
+async def _soon(say: Callable[[], None]) -> None:
+    await trio.lowlevel.checkpoint()
+    say()
 
 
 async def _heed_signals(

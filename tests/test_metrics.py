@@ -1,5 +1,7 @@
 """What Prometheus is told: read back by its own parser."""
 
+import errno
+
 import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
@@ -114,3 +116,17 @@ async def test_without_an_account_there_are_metrics_all_the_same(
     assert found["neod_connections"] == {(): 0}
     assert "neod_session_valid" not in found
     assert found["neod_info"]
+
+
+async def test_without_a_descriptor_they_come_later(
+    monkeypatch: pytest.MonkeyPatch, mock_clock: MockClock
+) -> None:
+    def read_from_the_disk(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("neod.ipc.api.metrics", read_from_the_disk)
+
+    response = await answer_of(Api({}, START), parse(b"GET /metrics HTTP/1.1\r\n\r\n"))
+
+    assert response.status == 503
+    assert b"too_many_connections" in response.body

@@ -233,6 +233,13 @@ def test_a_changed_configuration_is_taken_up_by_word_and_by_signal(
         assert neod.stop()[0] == 0
 
 
+def test_a_stop_right_after_ready_is_a_clean_one(home: Home, sandbox: Sandbox) -> None:
+    home.configure(sandbox.url)
+    for _ in range(3):
+        with Neod(home) as neod:
+            assert neod.stop()[0] == 0
+
+
 def test_no_signal_ends_neod_while_it_starts_and_stops(home: Home, sandbox: Sandbox) -> None:
     home.configure(sandbox.url)
     lock = home.folder / "state" / "neod" / "lock"

@@ -3,6 +3,7 @@
 Reads have no side effects: none of them ever causes a login.
 """
 
+import errno
 import math
 import re
 import shlex
@@ -159,13 +160,18 @@ class Api:
         return _json({"clients": entries(self._clients, self._clock)})
 
     async def metrics(self, _request: Request, _sent: Sent) -> Response:
-        return metrics(
-            self._accounts,
-            since=self._since,
-            connections=len(self._clients),
-            watchers=self.watchers.of,
-            answered=self.answered,
-        )
+        try:
+            return metrics(
+                self._accounts,
+                since=self._since,
+                connections=len(self._clients),
+                watchers=self.watchers.of,
+                answered=self.answered,
+            )
+        except OSError as error:  # what writes them may have to be read from the disk first
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            raise Problem("too_many_connections", "neod has no file descriptor left") from None
 
     async def status(self, _request: Request, _sent: Sent) -> Response:
         accounts = {
