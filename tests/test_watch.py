@@ -273,6 +273,28 @@ async def test_an_accounts_day_as_it_is_watched(
     assert watcher.lines[-1]["generation"] == 2
 
 
+async def test_who_is_told_of_a_session_sees_what_comes_next_and_not_a_renewal(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    world = World(Settings(life=HOUR, bearer_life=10 * HOUR))
+    seen: list[tuple[str, str, float | None]] = []
+
+    async def look() -> None:
+        while world.board.held is None:
+            await world.board.changed.wait()
+        standing = world.board.standing
+        seen.append((standing.state, standing.why, standing.next))
+
+    nursery.start_soon(look)
+    await wait_all_tasks_blocked()
+    nursery.start_soon(world.run)
+    await trio.sleep(10)
+
+    now = world.board.standing
+    assert seen == [(now.state, now.why, now.next)]
+    assert now.why.startswith("renews at ")
+
+
 async def test_the_end_is_told_in_time_though_a_login_hangs(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:

@@ -48,7 +48,7 @@ from neod.secrets import Secret, SecretUnavailable
 LOGIN_TIME = 60.0  # seconds for a login, whatever the number of its requests
 OTP_TIME = 300.0  # seconds that a person has to type an OTP
 ADOPTED_SOON = 3.0  # seconds in which a change of the configuration should be taken up
-SECRETS_SOON = 2.0  # seconds that a kept session waits for the secrets that it was got with
+SECRETS_SOON = 2.0  # seconds in which secrets have to be had where no login is waiting for them
 READY_BY_LATE = 300.0  # seconds after it that it is still told that there was no session
 ALIVE_FOR = 10.0  # seconds that the broker's word on whether a session is alive is good for
 STUCK = 600.0  # seconds that no turn takes, be there an OTP to wait for in it
@@ -106,12 +106,12 @@ class Keeper:
         self._dropped = 0  # the generation that was dead, and is no longer kept
         self._ready_by = ready_by_next(account.rules.hours, clock.wall())
         self._turned_at = math.inf  # trio's time; it has not begun yet
-        self.outcomes: Counter[tuple[str, str]] = (
-            Counter()
-        )  # of logins and bearers, since the start
+        # What came of logins, and of bearers alone, since the start.
+        self.outcomes: Counter[tuple[str, str]] = Counter()
         self.lateness: float | None = None  # seconds that the last renewal was late
         self._due: float | None = None  # epoch seconds, when the next one is
         self._doing = "login"
+        self._stood = board.standing.state  # of the last decision
         self._was_paused = ledger.history.paused
         self._contended_told = 0.0  # until when a contention was told of
         self._adopting: Adopting | None = None
@@ -154,7 +154,7 @@ class Keeper:
             await self._look_into(self._rejecting)
         if self._asked and policy.barred(self._clock.wall(), self.ledger.history, self._secrets):
             await self._see_secrets()  # they may be others by now
-        decision = self._decide()
+        decision = self._decide(asked=self._asked is not None)
         await self._stand(decision)
         if decision.do != "wait":
             await self._attempt(decision)
@@ -438,7 +438,8 @@ class Keeper:
             outdated=self._outdated,
         )
 
-    def _decide(self) -> policy.Decision:
+    def _decide(self, *, asked: bool = False) -> policy.Decision:
+        """What is to be done; `asked` is that a person wants a login that is yet to be made."""
         life = self._life()  # before the time is read: what has ended by then has ended
         return policy.decide(
             self._clock.wall(),
@@ -450,7 +451,7 @@ class Keeper:
             self._drawn,
             self._skew or 0.0,
             otp=self.account.second_factor == "otp",
-            asked=self._asked is not None,
+            asked=asked,
         )
 
     def _next_look(self, decision: policy.Decision) -> float | None:
@@ -462,8 +463,7 @@ class Keeper:
         )
 
     async def _stand(self, decision: policy.Decision) -> None:
-        now = self._clock.wall()
-        before = self.board.standing
+        now, before = self._clock.wall(), self._stood
         await self._see_lapse()
         ready_by, self._ready_by = self._ready_by, ready_by_next(self.account.rules.hours, now)
         # A machine that slept through it wakes to a day that may be over.
@@ -471,8 +471,18 @@ class Keeper:
         if missed and self.board.valid() is None:
             log.warning("not_ready_by", account=self.account.name, why=decision.why)
             self.board.tell("not_ready_by", decision.why)
-        history = self.ledger.history
-        standing = Standing(
+        self._stood = decision.state
+        if before != decision.state:
+            log.debug("state", account=self.account.name, state=decision.state, why=decision.why)
+        if decision.do == "wait" and decision.state == "ok":
+            self._due = decision.at
+        self.board.stand(self._standing(decision))
+        self._tell_watchers(before, decision)
+
+    def _standing(self, decision: policy.Decision) -> Standing:
+        """Where the account stands by this decision."""
+        now, before, history = self._clock.wall(), self.board.standing, self.ledger.history
+        return Standing(
             state=decision.state,
             since=before.since if before.state == decision.state else now,
             why=decision.why,
@@ -484,26 +494,6 @@ class Keeper:
                 len(policy.counted(now, history, DAY)),
             ),
             clock_skew=self._skew,
-        )
-        if before.state != standing.state:
-            log.debug("state", account=self.account.name, state=standing.state, why=standing.why)
-        if decision.do == "wait" and decision.state == "ok":
-            self._due = decision.at
-        self.board.stand(standing)
-        self._tell_watchers(before.state, decision)
-
-    def _stand_well(self, why: str) -> None:
-        """Stand as with a session that has just come; what is due next is judged in a moment.
-
-        Who is told of the session is not to be told that it is being renewed.
-        """
-        before = self.board.standing
-        state: policy.State = "paused" if self.ledger.history.paused else "ok"
-        since = before.since if before.state == state else self._clock.wall()
-        self.board.stand(
-            msgspec.structs.replace(
-                before, state=state, since=since, why=why, next=None, failing=False
-            )
         )
 
     def _tell_watchers(self, before: policy.State, decision: policy.Decision) -> None:
@@ -669,8 +659,9 @@ class Keeper:
         self._due = None
         self._drawn = self._draw()
         self._asked_at = -ALIVE_FOR
-        self._stand_well(f"a new session until {session.expires_at_rfc3339}")
         self.board.publish(held)
+        # At once, so that who is told of the session is not told that it is being renewed.
+        self.board.stand(self._standing(self._decide()))
         self._answer(Answer("renewed", f"generation {session.generation}: {why}"))
         fields = {
             "account": session.account,

@@ -103,6 +103,10 @@ class KotakInMemory(httpx.AsyncBaseTransport):
         """The requests that carried a password."""
         return [seen for seen in self.seen if "validate" in seen.path]
 
+    async def aclose(self) -> None:
+        for _ in range(5):  # others have their turn, as while connections are closed
+            await trio.lowlevel.checkpoint()
+
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         body = await request.aread()
         headers = {name.lower(): value for name, value in request.headers.items()}
