@@ -13,7 +13,6 @@ VARIABLES = {
     "NEO_BASE_URL": "base_url",
     "NEO_EXPIRES_AT": "expires_at",
 }
-SHELLS = ("sh", "fish")
 
 
 def values(session: Mapping[str, object]) -> dict[str, str | None]:

@@ -32,7 +32,6 @@ PASSED_ON = (
 )
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)  # after one, nothing is started anew
 SI_KERNEL = 0x80  # a terminal's: it has gone to the whole group, so to the program too
-ROTATIONS = ("none", "restart", "SIGHUP")
 
 Session = dict[str, object]
 
@@ -56,6 +55,7 @@ class Program:
         self._told = told
         self._mine = threading.Lock()  # held while the pid is used, so that it is the program's
         self._pid = 0
+        self._gone = threading.Event()  # the program that had this pid last
         self._session: Session = {}
         self._again = False
         self._stopping = False
@@ -89,6 +89,7 @@ class Program:
             found = env.values(self._session)
             given |= {name: value for name, value in found.items() if value is not None}
         with self._mine:
+            self._gone = threading.Event()
             self._pid = os.posix_spawnp(
                 self._argv[0],
                 list(self._argv),
@@ -103,6 +104,7 @@ class Program:
             if pid == 0:
                 return None
             self._pid = 0
+            self._gone.set()
         code = os.waitstatus_to_exitcode(status)
         return 128 - code if code < 0 else code
 
@@ -150,16 +152,14 @@ class Program:
             return
         self._told(f"generation {session.get('generation')}: restarts {self._argv[0]}")
         with self._mine:
-            pid = self._pid
+            pid, gone = self._pid, self._gone
             if not pid:
                 return
             self._again = True
             os.kill(pid, signal.SIGTERM)
-        end = time.monotonic() + GRACE
-        while self._pid == pid and time.monotonic() < end:
-            time.sleep(0.05)
+        gone.wait(GRACE)
         with self._mine:
-            if self._pid == pid:
+            if not gone.is_set():
                 os.kill(pid, signal.SIGKILL)
 
 
