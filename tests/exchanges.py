@@ -30,6 +30,7 @@ from neod.ipc.server import Server
 from neod.lookout import Lookout
 from neod.reload import Reload
 from neod.sandbox.broker import Settings
+from tests import made
 from tests.fakes.kotak import Refuse
 from tests.fakes.streams import Door
 from tests.fakes.world import TOTP, World, accounts_of
@@ -370,15 +371,7 @@ def filled(document: str, found: Mapping[str, Exchange]) -> str:
 
 def main(arguments: list[str]) -> int:
     logging.disable()  # what goes wrong in the scenes is meant to
-    document = DOCUMENT.read_text()
-    fresh = filled(document, exchanges())
-    if fresh == document:
-        return 0
-    write = "--write" in arguments
-    if write:
-        DOCUMENT.write_text(fresh)
-    print(f"{DOCUMENT}: {'written' if write else 'stale'}")
-    return int(not write)
+    return made.main({DOCUMENT: filled(DOCUMENT.read_text(), exchanges())}, arguments)
 
 
 if __name__ == "__main__":

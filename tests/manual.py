@@ -15,7 +15,7 @@ from neoctl import wire
 from neoctl.cli import VERBS
 from neoctl.options import OPTIONS
 from neod.keys import KEYS
-from tests import completion
+from tests import completion, made
 from tests.completion import MADE, Command, commands
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -301,16 +301,7 @@ def files() -> dict[Path, str]:
 
 
 def main(arguments: list[str]) -> int:
-    stale = 0
-    for path, text in files().items():
-        if path.is_file() and path.read_text() == text:
-            continue
-        if "--write" in arguments:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        stale += 1
-        print(f"{path}: {'written' if '--write' in arguments else 'stale'}")
-    return int(bool(stale) and "--write" not in arguments)
+    return made.main(files(), arguments)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from pathlib import Path
 import msgspec
 
 from neod.sandbox.broker import Credentials
+from tests import made
 from tests.fakes.process import Process, Sandbox
 
 ROOT = Path(__file__).parent.parent
@@ -317,17 +318,7 @@ SCREENS: dict[str, Screen] = {
 
 
 def main(arguments: list[str]) -> int:
-    stale = 0
-    for path in DOCUMENTS:
-        document = path.read_text()
-        fresh = anew(document)
-        if fresh == document:
-            continue
-        if "--write" in arguments:
-            path.write_text(fresh)
-        stale += 1
-        print(f"{path}: {'written' if '--write' in arguments else 'stale'}")
-    return int(bool(stale) and "--write" not in arguments)
+    return made.main({path: anew(path.read_text()) for path in DOCUMENTS}, arguments)
 
 
 if __name__ == "__main__":

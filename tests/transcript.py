@@ -39,6 +39,7 @@ from neod.ipc.server import Server
 from neod.lookout import Lookout
 from neod.reload import Reload
 from neod.sandbox.broker import Settings
+from tests import made
 from tests.exchanges import FILES, MORNING
 from tests.fakes.kotak import Cut, Hang, Refuse
 from tests.fakes.world import SOMEBODY, World, accounts_of
@@ -300,14 +301,7 @@ def document() -> str:
 
 def main(arguments: list[str]) -> int:
     logging.disable()  # what goes wrong in the scenes is meant to
-    fresh = document()
-    if DOCUMENT.is_file() and DOCUMENT.read_text() == fresh:
-        return 0
-    write = "--write" in arguments
-    if write:
-        DOCUMENT.write_text(fresh)
-    print(f"{DOCUMENT}: {'written' if write else 'stale'}")
-    return int(not write)
+    return made.main({DOCUMENT: document()}, arguments)
 
 
 if __name__ == "__main__":
