@@ -75,6 +75,13 @@ async def watching(nursery: trio.Nursery, api: Api, query: str = "") -> Watcher:
     return watcher
 
 
+async def living(nursery: trio.Nursery, world: World) -> Watcher:
+    """Who watches a world, from before its keeper begins."""
+    watcher = await watching(nursery, Api({"main": world.keeper}, START, news=world.board.news))
+    nursery.start_soon(world.run)
+    return watcher
+
+
 # The first line
 
 
@@ -247,8 +254,7 @@ async def test_an_accounts_day_as_it_is_watched(
 ) -> None:
     """Each login is a session; an outage over the end is told of, and that it is over."""
     world = World(Settings(life=HOUR, bearer_life=10 * HOUR))
-    watcher = await watching(nursery, Api({"main": world.keeper}, START, news=world.board.news))
-    nursery.start_soon(world.run)
+    watcher = await living(nursery, world)
     await trio.sleep(10)
     assert watcher.events == ["state", "session"]
     assert watcher.last("session")["state"] == "ok"
@@ -299,8 +305,7 @@ async def test_the_end_is_told_in_time_though_a_login_hangs(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     world = World(Settings(life=HOUR, bearer_life=10 * HOUR))
-    watcher = await watching(nursery, Api({"main": world.keeper}, START, news=world.board.news))
-    nursery.start_soon(world.run)
+    watcher = await living(nursery, world)
     await trio.sleep(1)
     assert world.board.held
     world.kotak.always = lambda _: Hang()
@@ -316,8 +321,7 @@ async def test_a_suspend_over_the_end_is_told_at_once(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     world = World(Settings(life=HOUR, bearer_life=10 * HOUR))
-    watcher = await watching(nursery, Api({"main": world.keeper}, START, news=world.board.news))
-    nursery.start_soon(world.run)
+    watcher = await living(nursery, world)
     await trio.sleep(1)
     world.kotak.always = lambda _: Hang()
 
@@ -331,8 +335,7 @@ async def test_a_dead_session_is_expired_and_its_successor_follows(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     world = world_of_totp()
-    watcher = await watching(nursery, Api({"main": world.keeper}, START, news=world.board.news))
-    nursery.start_soon(world.run)
+    watcher = await living(nursery, world)
     await trio.sleep(HOUR / 2)
     world.kotak.broker.sessions.clear()
 
@@ -360,8 +363,7 @@ async def test_what_a_person_has_to_mend_is_told_once(
 ) -> None:
     world = World()
     world.boot(**changes)
-    watcher = await watching(nursery, Api({"main": world.keeper}, START, news=world.board.news))
-    nursery.start_soon(world.run)
+    watcher = await living(nursery, world)
 
     await trio.sleep(2)
 
@@ -372,8 +374,7 @@ async def test_what_a_person_has_to_mend_is_told_once(
 
 async def test_pause_and_resume_are_told(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     world = World()
-    watcher = await watching(nursery, Api({"main": world.keeper}, START, news=world.board.news))
-    nursery.start_soon(world.run)
+    watcher = await living(nursery, world)
     await trio.sleep(1)
 
     await world.keeper.pause(Word("pause"))
@@ -391,8 +392,7 @@ async def test_a_day_that_begins_without_a_session_is_told(
     hours = {"hours": ["Mon-Fri 08:30-15:45"], "ready_by": "08:45"}
     world = World(renewal=hours)
     world.kotak.always = lambda _: Canned(503)
-    watcher = await watching(nursery, Api({"main": world.keeper}, START, news=world.board.news))
-    nursery.start_soon(world.run)
+    watcher = await living(nursery, world)
 
     await trio.sleep(6 * HOUR)
 
@@ -401,8 +401,7 @@ async def test_a_day_that_begins_without_a_session_is_told(
 
 async def test_a_contention_is_told_once(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     world = World(Settings(life=10 * HOUR, bearer_life=10 * HOUR))
-    watcher = await watching(nursery, Api({"main": world.keeper}, START, news=world.board.news))
-    nursery.start_soon(world.run)
+    watcher = await living(nursery, world)
     await trio.sleep(HOUR / 2)
 
     async def reject() -> None:
