@@ -9,6 +9,7 @@ import ipaddress
 import json
 import os
 import re
+import shlex
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -132,6 +133,11 @@ class ConfigError(Exception):
         else:
             listed = "".join(f"\n  {mistake}" for mistake in mistakes)
             super().__init__(f"{path}: {len(mistakes)} mistakes{listed}")
+
+    @property
+    def action(self) -> str:
+        """The command that shows what is wrong."""
+        return f"neod check --config {shlex.quote(os.fspath(self.path))}"
 
     @property
     def keys(self) -> str:

@@ -41,7 +41,7 @@ class Reload:
             config = self._load()
             told = await self._accounts.adopt(config.accounts)
         except ConfigError as error:
-            log.error("reload", why=error, action="neod check")
+            log.error("reload", why=error, action=error.action)
             raise
         except OSError as error:
             log.error("reload", why=f"{error.filename}: {error.strerror}")

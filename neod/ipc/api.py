@@ -6,7 +6,6 @@ Reads have no side effects: none of them ever causes a login.
 import errno
 import math
 import re
-import shlex
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
@@ -281,7 +280,7 @@ class Api:
             return _json({"detail": await self.reload()})
         except config.ConfigError as error:
             why = f"nothing is changed: {error}"
-            raise Problem("bad_request", why, action=_check(error)) from None
+            raise Problem("bad_request", why, action=error.action) from None
         except OSError as error:
             why = f"nothing is changed: {error.filename}: {error.strerror}"
             raise Problem("bad_request", why) from None
@@ -331,13 +330,8 @@ def _mistakes(error: config.ConfigError) -> Problem:
     return Problem(
         "blocked",
         f"the configuration {error.path} cannot be used: {error.keys}",
-        action=f"{_check(error)}; then: neoctl reload",
+        action=f"{error.action}; then: neoctl reload",
     )
-
-
-def _check(error: config.ConfigError) -> str:
-    """The command that shows what is wrong with a configuration."""
-    return f"neod check --config {shlex.quote(str(error.path))}"
 
 
 class _Which(msgspec.Struct, frozen=True):
