@@ -322,7 +322,7 @@ class Api:
 
 
 _CORRECT = "correct them, then: neoctl renew; or, if they are right: neoctl unblock"
-_CONFIGURE = "write [account.NAME] into config.toml, and restart neod"
+_CONFIGURE = "write [account.NAME] into config.toml, then: neoctl reload"
 
 
 def _mistakes(error: config.ConfigError) -> Problem:
