@@ -324,7 +324,8 @@ def test_the_unit_is_in_no_hooks_way(
     service: Service, sandbox: Sandbox, program: str, words: list[str]
 ) -> None:
     if service.machine.run("which", program).returncode != 0:
-        pytest.skip(f"there is no {program}")
+        package = {"node": "nodejs", "java": "default-jdk-headless"}[program]
+        pytest.fail(f"this needs {program}: apt-get install {package}")
     service.configure(
         sandbox.url, text=CONFIG.replace('{ file = "password" }', f"{{ command = {words} }}")
     )
