@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from contextlib import AbstractAsyncContextManager, ExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -70,43 +70,12 @@ async def main(
     """
     harden(environ)  # before the first secret is read
     give_large_blocks_back()
-    # From here on, so that one that comes early is heeded a little later, and kills nobody.
-    with trio.open_signal_receiver(signal.SIGHUP, signal.SIGUSR1) as signals:
-        await _main(
-            load,
-            environ,
-            socket_path,
-            state,
-            signals,
-            shutdown=shutdown,
-            adopted=adopted,
-            store=store,
-            beside=beside,
-            configuration=configuration,
-        )
-        with trio.move_on_after(GRAIN):  # … nor does one that came too late
-            async for _ in signals:
-                pass
-
-
-async def _main(
-    load: Callable[[], Config],
-    environ: Mapping[str, str],
-    socket_path: Path,
-    state: Path,
-    signals: AsyncIterator[int],
-    *,
-    shutdown: Shutdown,
-    adopted: socket.socket | None,
-    store: Path | None,
-    beside: Beside | None,
-    configuration: Path | None,
-) -> None:
     news, clients = News(), set[Client]()
     hidden = set[str]()  # those of accounts that were taken away stay in the environment
     load = partial(_load_and_hide, load, hidden)
-    config, faulty = _loaded(load, or_none=adopted is not None)
-    with ExitStack() as stack:
+    async with AsyncExitStack() as stack:
+        signals = await stack.enter_async_context(_signals())
+        config, faulty = _loaded(load, or_none=adopted is not None)
         # Blocking work, all of it before there is anybody who could wait.
         try:
             make_private(state)
@@ -186,6 +155,16 @@ async def _main(
             stopping=partial(notify, environ, STOPPING=1),
         )
         log.event("stopped")
+
+
+@asynccontextmanager
+async def _signals() -> AsyncIterator[AsyncIterator[int]]:
+    """HUP and USR1, as they come. One that comes early waits to be heeded, and none kills."""
+    with trio.open_signal_receiver(signal.SIGHUP, signal.SIGUSR1) as signals:
+        yield signals
+        with trio.move_on_after(GRAIN):  # for those that came too late
+            while True:
+                await anext(signals)
 
 
 def _loaded(load: Callable[[], Config], *, or_none: bool) -> tuple[Config, ConfigError | None]:
