@@ -14,46 +14,32 @@ import msgspec
 import trio
 
 from neod import log
-from neod.account import policy, rejection
+from neod.account import policy
 from neod.account.credentials import Credentials, credentials, read_all, to_fingerprint
 from neod.account.dialogue import Dialogue, LedgerFull, record, stamp
+from neod.account.doubts import Doubts
 from neod.account.edge import DAY, learn
-from neod.account.history import (
-    COOL,
-    TEN_MINUTES,
-    EdgeKnown,
-    Outcome,
-    Paused,
-    Published,
-    Rejected,
-    Resumed,
-    Unblocked,
-    Verdict,
-    Word,
-)
-from neod.account.hours import ready_by_next
+from neod.account.herald import Herald
+from neod.account.history import EdgeKnown, Outcome, Paused, Published, Resumed, Unblocked, Word
+from neod.account.kept import KeptSession
 from neod.account.ledger import Ledger
 from neod.account.login import log_in, renew_bearer, span
 from neod.account.rejection import Answer
-from neod.account.session import Board, Failure, Held, Standing
-from neod.account.store import Kept, Store, login_of, unusable
-from neod.account.wishes import Adopting, Asked, NotUnblocked, OtpWanted, Rejecting
-from neod.clock import Clock, clock_time, wait_until
+from neod.account.session import Board, Failure, Held
+from neod.account.store import Kept, Store, login_of
+from neod.account.wishes import Adopting, Asked, NotUnblocked, Rejecting, Wishes
+from neod.clock import Clock, wait_until
 from neod.config import Account
 from neod.kotak.client import Send
-from neod.kotak.flows import Totp, proof_of_life
-from neod.kotak.replies import Evidence, LoginFailed, says_alive
+from neod.kotak.flows import Request, Totp
+from neod.kotak.replies import Evidence, LoginFailed, Reply
 from neod.secrets import Secret, SecretUnavailable
 
 LOGIN_TIME = 60.0  # seconds for a login, whatever the number of its requests
 OTP_TIME = 300.0  # seconds that a person has to type an OTP
-ADOPTED_SOON = 3.0  # seconds in which a change of the configuration should be taken up
 SECRETS_SOON = 2.0  # seconds in which secrets have to be had where no login is waiting for them
-READY_BY_LATE = 300.0  # seconds after it that it is still told that there was no session
-ALIVE_FOR = 10.0  # seconds that the broker's word on whether a session is alive is good for
 STUCK = 600.0  # seconds that no turn takes, be there an OTP to wait for in it
 BUG_PAUSE = 5.0  # seconds after a bug, so that it does not spin
-SAID_AGAIN = 300.0  # seconds after which one more reject that leads to nothing is written down
 Connect = Callable[[Account], AbstractAsyncContextManager[Send]]
 
 
@@ -84,41 +70,25 @@ class Keeper:
         self._environ = environ
         self._hide = hide
         self._draw = draw
+        self._wishes = Wishes()
+        self._herald = Herald(board, ledger, clock, account.rules)
+        self._doubts = Doubts(board, ledger, self._herald, clock=clock, ask=self._ask)
+        self._kept = KeptSession(board, ledger, store, clock)
         self._drawn = draw()  # holds still while a session lives, else it would creep
         self._secrets = ""  # their fingerprint
         self._changes = 0  # how often in a row they were others than the last time
+        self._outdated = False  # the session was got with credentials that are others by now
         self._trouble: policy.Trouble | None = None
-        self._failing = False
-        self._last_failure: Failure | None = None
         self._skew: float | None = None
-        self._news = trio.Event()
-        self._asked: Asked | None = None
-        self._otp: OtpWanted | None = None
-        self._rejecting: Rejecting | None = None
-        self._asked_at = -ALIVE_FOR  # CLOCK_BOOTTIME, when the broker was asked of the session …
-        self._said_alive: bool | None = None  # … and what it said
-        self._bearer_rejected = 0  # the generation whose bearer was
-        self._bearer_from_reject = False  # the bearer that is there came from one
         self._deadline = trio.CancelScope()  # of the login that is under way
-        self._got_with = ""  # the fingerprint of the secrets that the token was got with …
-        self._got_by = ""  # … and login_of() the account by then
-        self._lapse_told = 0  # the generation whose lapse was logged
-        self._dropped = 0  # the generation that was dead, and is no longer kept
-        self._ready_by = ready_by_next(account.rules.hours, clock.wall())
+        self._doing = "login"
+        self._due: float | None = None  # epoch seconds, when the next renewal is
         self._turned_at = math.inf  # trio's time; it has not begun yet
         # What came of logins, and of bearers alone, since the start.
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self.lateness: float | None = None  # seconds that the last renewal was late
-        self._due: float | None = None  # epoch seconds, when the next one is
-        self._doing = "login"
-        self._stood = board.standing.state  # of the last decision
-        self._was_paused = ledger.history.paused
-        self._contended_told = 0.0  # until when a contention was told of
-        self._adopting: Adopting | None = None
-        self._outdated = False  # the session was got with credentials that are others by now
-        self._blocked_told = False  # though it is tried again and again, as a secret is
-        self._unknown: Held | None = None  # what was kept, where the ledger knows nothing of it
-        self._not_resumed = self._take_up(kept) if kept else ""
+        if kept:
+            self._kept.resume(kept, account)
 
     async def run(self) -> None:
         """Keep the session, for ever."""
@@ -143,28 +113,34 @@ class Keeper:
     async def _begin(self) -> None:
         """Take up what was there before a restart."""
         await self._give_up_pending()
-        await self._settle_kept()
+        await self._kept.settle()
+        await self._see_secrets()
+        # Secrets that cannot be had now are no reason for a login, nor others to withhold what
+        # the ones of before have brought.
+        known = self._secrets and self._kept.secrets
+        self._outdated = bool(known) and self._secrets != self._kept.secrets
 
     async def _turn(self) -> None:
         """See what is to be done, and do it, or wait until that may have changed."""
         self._turned_at = trio.current_time()
-        if self._adopting:
-            await self._adopt(self._adopting)
-        if self._rejecting:
-            await self._look_into(self._rejecting)
-        if self._asked and policy.barred(self._clock.wall(), self.ledger.history, self._secrets):
+        wishes = self._wishes
+        if wishes.adopting:
+            await self._adopt(wishes.adopting)
+        if wishes.rejecting:
+            await self._look_into(wishes.rejecting)
+        if wishes.asked and policy.barred(self._clock.wall(), self.ledger.history, self._secrets):
             await self._see_secrets()  # they may be others by now
-        decision = self._decide(asked=self._asked is not None)
+        decision = self._decide(asked=wishes.asked is not None)
         await self._stand(decision)
         if decision.do != "wait":
             await self._attempt(decision)
             await self._give_up_pending()
             return
-        self._tell(decision.why, failed=True)  # who asked for a login does not get one
-        self._defer(decision.why)
-        if self._rejecting is None and self._adopting is None:  # else it came just now
-            await wait_until(self._next_look(decision), self._clock, self._news)
-            self._news = trio.Event()
+        wishes.tell(decision.why, failed=True)  # who asked for a login does not get one
+        wishes.defer(decision.why)
+        if not wishes.came_just_now:
+            await wait_until(self._next_look(decision), self._clock, wishes.news)
+            wishes.news = trio.Event()
 
     @property
     def overdue(self) -> float:
@@ -179,7 +155,7 @@ class Keeper:
     def look(self) -> None:
         """Judge everything afresh: the clocks may have jumped."""
         self.board.look()
-        self._news.set()
+        self._wishes.wake()
 
     # What people and bots may wish
 
@@ -188,64 +164,41 @@ class Keeper:
 
         The session is served all the while; if the credentials are others, a login follows.
         """
-        wanted = self._adopting = Adopting(trio.Event(), account)
-        self._news.set()
-        with trio.move_on_after(ADOPTED_SOON):
-            await wanted.taken_up.wait()
-            return wanted.detail
-        return "taken up when the login that is under way has ended"
+        return await self._wishes.adopt(account)
 
     async def forget(self) -> None:
         """Leave nothing of the session on the disk, and nobody who waits for a login.
 
         Not to be called while this runs, nor to be run again.
         """
-        self._tell(f"{self.account.name}: {self.board.closed}", failed=True)
-        if self._rejecting:
-            self._answer(Answer("deferred", self.board.closed))
-        await self._drop()
+        self._wishes.tell(f"{self.account.name}: {self.board.closed}", failed=True)
+        self._wishes.answer(Answer("deferred", self.board.closed))
+        await self._kept.drop()
 
     async def renew(self, word: Word) -> Asked:
         """Log in on a person's word; returns when that has ended, or waits for an OTP.
 
         A login that is under way serves as well as another one would.
         """
-        if self._otp is not None:
+        if self.waits_for_otp:
             why = f"{self.account.name}: {self.board.standing.why}"
             return Asked(trio.Event(), word, why)
-        asked = self._asked or Asked(trio.Event(), word)
-        self._asked = asked
-        self._news.set()
-        await asked.ended.wait()
-        return asked
+        return await self._wishes.login(word)
 
     async def give_otp(self, code: Secret, word: Word) -> Asked | None:
         """Hand the login its OTP, and wait for what comes of it; None if none waits for one."""
-        wanted = self._otp
-        if wanted is None:
-            return None
-        wanted.code = code
-        wanted.given.set()
-        self._otp = None
-        return await self.renew(word)
+        return await self.renew(word) if self._wishes.give_otp(code) else None
 
     @property
     def waits_for_otp(self) -> bool:
-        return self._otp is not None
+        return self._wishes.otp is not None
 
     async def reject(self, generation: int, evidence: Evidence, word: Word) -> Answer | None:
         """What comes of a bot's word that a session was refused; None if there never was one."""
-        answer = self._weigh(generation, evidence)
+        answer = self._doubts.weigh(generation, evidence)
         if answer or self.board.held is None:
             return answer
-        rejecting = self._rejecting
-        if rejecting is None or rejecting.generation != generation:
-            if rejecting is not None:  # of a session that was replaced since
-                self._answer(Answer("newer", "it has been replaced"))
-            rejecting = self._rejecting = Rejecting(trio.Event(), generation, evidence, word)
-            self._news.set()
-        await rejecting.ended.wait()
-        return rejecting.answer
+        return await self._wishes.reject(generation, evidence, word)
 
     async def unblock(self, word: Word, *, force: bool = False) -> str:
         """Allow one more attempt, on a person's word; returns what follows.
@@ -268,8 +221,8 @@ class Keeper:
             )
         await self.ledger.append(Unblocked(word=word, **stamp(self._clock)))
         self._trouble = None
-        self._blocked_told = False
-        self._news.set()
+        self._herald.unblocked()
+        self._wishes.wake()
         when = "once neoctl resume is said" if history.paused else "and tried as soon as it may be"
         return f"{self.account.name}: one more login is allowed, {when}"
 
@@ -290,139 +243,39 @@ class Keeper:
             await self.ledger.append(line)
         except OSError as error:
             lost = f"; it is not on the disk ({error.strerror}), so a restart undoes it"
-        self._news.set()
+        self._wishes.wake()
         if not pauses:
             return f"{name} is resumed{lost}"
         served = "the session is served to its end" if self.board.valid() else "no session is there"
         return f"{name} is paused: no login by itself; {served}{lost}"
 
-    def _tell(self, detail: str, *, failed: bool) -> None:
-        """Answer who asked for a login."""
-        if self._asked:
-            self._asked.detail, self._asked.failed = detail, failed
-            self._asked.ended.set()
-            self._asked = None
-
-    def _answer(self, answer: Answer) -> None:
-        """Answer who rejected a session."""
-        if self._rejecting:
-            self._rejecting.answer = answer
-            self._rejecting.ended.set()
-            self._rejecting = None
-
-    def _defer(self, why: str) -> None:
-        """Put off a reject that was looked into; another will be, at the next turn."""
-        if self._rejecting and self._rejecting.looked_into:
-            self._answer(Answer("deferred", why))
-
     async def _ask_for_otp(self) -> Secret:
         """Wait for a person's code. Raises LoginFailed."""
-        wanted = self._otp = OtpWanted(trio.Event())
+        wanted = self._wishes.want_otp()
         why = "an OTP was sent; type it within 5 minutes: neoctl otp"
         await self._stand(policy.Decision("wait", "otp_needed", why, self._clock.wall() + OTP_TIME))
-        self._tell(f"{self.account.name}: {why}", failed=False)
-        self._defer(why)
+        self._wishes.tell(f"{self.account.name}: {why}", failed=False)
+        self._wishes.defer(why)
         log.event("otp_needed", account=self.account.name)
         self._deadline.relative_deadline = OTP_TIME + LOGIN_TIME
         with trio.move_on_after(OTP_TIME):
             await wanted.given.wait()
-        self._otp = None
+        self._wishes.otp = None
         if wanted.code is None:
             raise LoginFailed("otp_needed", "no OTP was given within 5 minutes", "neoctl renew")
         self._deadline.relative_deadline = LOGIN_TIME
         await self._stand(policy.Decision("login", "renewing", "an OTP was given"))
         return wanted.code
 
-    # A reject
-
-    def _weigh(self, generation: int, evidence: Evidence) -> Answer | None:
-        """The answer to a reject that leads to nothing."""
-        life, held = self._life(), self.board.held
-        if life is None or held is None:
-            return None
-        answer = rejection.weigh(
-            self._clock.wall(), life, generation, held.session.generation, evidence
-        )
-        if answer is None and self._was_asked and self._said_alive:
-            return Answer("alive", "the broker was asked just now, and called the session alive")
-        return answer
-
-    @property
-    def _was_asked(self) -> bool:
-        """True if the broker was asked just now whether the session is alive."""
-        return 0 <= self._clock.boot() - self._asked_at < ALIVE_FOR
-
     async def _look_into(self, rejecting: Rejecting) -> None:
-        """See whether the session is dead. What is then to be done, policy decides."""
         rejecting.looked_into = True
-        if answer := self._weigh(rejecting.generation, rejecting.evidence):
-            self._answer(answer)  # which has changed while the reject waited
-            return
-        held, life = self.board.valid(), self._life()
-        if held is None or life is None:
-            return  # it has lapsed anyway
-        if rejecting.evidence.about == "bearer" and held.bearer_renewable:
-            await self._doubt_bearer(rejecting, held)
-            return
-        alive = await self._is_alive(held)
-        history = self.ledger.history
-        stands = history.rejected and history.rejected.generation == rejecting.generation
-        if alive:
-            if stands:
-                await self._note(rejecting, "alive")
-            self._answer(Answer("alive", "the broker was asked, and called the session alive"))
-        elif alive is None:
-            until = policy.contended_until(self._clock.wall(), history)
-            if until and not stands:
-                if self._clock.wall() - history.rejected_at >= SAID_AGAIN:
-                    await self._note(rejecting, "put_off")
-                self._tell_contended(until)
-                self._answer(Answer("deferred", policy.contended(until)))
-            elif not stands:
-                await self._note(rejecting, "unclear")
-        else:
-            await self._note(rejecting, "dead")
-            self.board.lapse()
+        if answer := await self._doubts.look_into(rejecting):
+            self._wishes.answer(answer)
 
-    async def _doubt_bearer(self, rejecting: Rejecting, held: Held) -> None:
-        again = held.bearer_received_at + COOL[0]
-        if self._bearer_from_reject and 0 < again - self._clock.wall() <= COOL[0]:
-            why = f"this bearer came from a reject too; none does again before {clock_time(again)}"
-            self._answer(Answer("deferred", why))
-            return
-        self._bearer_rejected = rejecting.generation
-        await self._note(rejecting, "put_off")  # it says nothing of the token
-
-    async def _note(self, rejecting: Rejecting, verdict: Verdict) -> None:
-        line = Rejected(
-            generation=rejecting.generation,
-            verdict=verdict,
-            detail=rejecting.evidence.says,
-            word=rejecting.word,
-            **stamp(self._clock),
-        )
-        await record(self.ledger, line, self.account.name)
-        log.warning(
-            "rejected",
-            account=self.account.name,
-            generation=rejecting.generation,
-            verdict=verdict,
-            evidence=rejecting.evidence.says,
-            pid=rejecting.word.pid,
-            executable=rejecting.word.executable,
-        )
-
-    async def _is_alive(self, held: Held) -> bool | None:
-        """Ask the broker by another way than the bot's; None if that says nothing clear."""
-        session = held.session
-        request = proof_of_life(session.kind, session.base_url, session.headers)
-        if request is None or self._was_asked:
-            return self._said_alive if request else None
-        self._asked_at, self._said_alive = self._clock.boot(), None
-        with suppress(LoginFailed, OSError):
-            async with self._connect(self.account) as send:
-                self._said_alive = says_alive(await send(request))
-        return self._said_alive
+    async def _ask(self, request: Request) -> Reply:
+        """Ask the broker something that is no attempt to log in."""
+        async with self._connect(self.account) as send:
+            return await send(request)
 
     # What to do now
 
@@ -434,7 +287,7 @@ class Keeper:
         return msgspec.structs.replace(
             life,
             rejected=rejected is not None and rejected.generation == generation,
-            bearer_rejected=self._bearer_rejected == generation,
+            bearer_rejected=self._doubts.bearer_rejected == generation,
             outdated=self._outdated,
         )
 
@@ -459,81 +312,28 @@ class Keeper:
         held = self.board.valid()
         lapse = None if held is None else self._clock.wall() + held.left(self._clock)
         return min(
-            (at for at in (decision.at, lapse, self._ready_by) if at is not None), default=None
+            (at for at in (decision.at, lapse, self._herald.ready_by) if at is not None),
+            default=None,
         )
 
     async def _stand(self, decision: policy.Decision) -> None:
-        now, before = self._clock.wall(), self._stood
         await self._see_lapse()
-        ready_by, self._ready_by = self._ready_by, ready_by_next(self.account.rules.hours, now)
-        # A machine that slept through it wakes to a day that may be over.
-        missed = ready_by is not None and 0 <= now - ready_by < READY_BY_LATE
-        if missed and self.board.valid() is None:
-            log.warning("not_ready_by", account=self.account.name, why=decision.why)
-            self.board.tell("not_ready_by", decision.why)
-        self._stood = decision.state
-        if before != decision.state:
-            log.debug("state", account=self.account.name, state=decision.state, why=decision.why)
         if decision.do == "wait" and decision.state == "ok":
             self._due = decision.at
-        self.board.stand(self._standing(decision))
-        self._tell_watchers(before, decision)
-
-    def _standing(self, decision: policy.Decision) -> Standing:
-        """Where the account stands by this decision."""
-        now, before, history = self._clock.wall(), self.board.standing, self.ledger.history
-        return Standing(
-            state=decision.state,
-            since=before.since if before.state == decision.state else now,
-            why=decision.why,
-            next=decision.at,
-            failing=self._failing,
-            last_failure=self._last_failure,
-            logins=(
-                len(policy.counted(now, history, TEN_MINUTES)),
-                len(policy.counted(now, history, DAY)),
-            ),
-            clock_skew=self._skew,
-        )
-
-    def _tell_watchers(self, before: policy.State, decision: policy.Decision) -> None:
-        """Tell of what the account's standing means for those who watch."""
-        history = self.ledger.history
-        if history.paused != self._was_paused:
-            self._was_paused = history.paused
-            self.board.tell("paused" if history.paused else "resumed", decision.why)
-        state = decision.state
-        if state != before and state in ("otp_needed", "credentials_rejected", "blocked"):
-            if not (state == "blocked" and self._blocked_told):
-                self.board.tell(state, decision.why)
-            self._blocked_told |= state == "blocked"
-        until = policy.contended_until(self._clock.wall(), history)
-        if until and decision.why == policy.contended(until):
-            self._tell_contended(until)
-
-    def _tell_contended(self, until: float) -> None:
-        if until > self._contended_told:
-            self._contended_told = until
-            self.board.tell("contended", policy.contended(until))
+        self._herald.stand(decision, self._skew)
 
     async def _see_lapse(self) -> None:
         """Once a session has lapsed, nothing may bring it back: not a restart either."""
-        if self.board.held is None or self.board.valid() is not None:
-            return
         held = self.board.held
+        if held is None or self.board.valid() is not None:
+            return
         generation, dead = held.session.generation, self.board.token_is_dead
-        if generation != self._lapse_told:
-            self._lapse_told = generation
-            # At the day's edge it was to be so, and the next login is due right after it.
-            if self._due is not None and self._due >= held.session.expires_at:
-                log.event("expired", account=self.account.name, generation=generation)
-            else:
-                log.warning("expired", account=self.account.name, generation=generation)
-            if not dead:  # a bearer is all that it needs; but this one is over
-                await self._keep(msgspec.structs.replace(held, bearer_boot=self._clock.boot()))
-        if dead and generation != self._dropped:
-            self._dropped = generation
-            await self._drop()
+        planned = self._due is not None and self._due >= held.session.expires_at
+        if self._herald.lapsed(generation, planned=planned) and not dead:
+            # A bearer is all that it needs; but this one is over.
+            await self._kept.keep(msgspec.structs.replace(held, bearer_boot=self._clock.boot()))
+        if dead:
+            await self._kept.drop(generation)
 
     # Doing it
 
@@ -583,7 +383,7 @@ class Keeper:
             self._bug(error)
 
     def _dialogue(self, usable: Credentials, send: Send, why: str) -> Dialogue:
-        rejected = self.ledger.history.rejected
+        asked, rejected = self._wishes.asked, self.ledger.history.rejected
         return Dialogue(
             account=self.account.name,
             ledger=self.ledger,
@@ -591,7 +391,7 @@ class Keeper:
             send=send,
             secrets=self._secrets,
             why=why,
-            word=self._asked.word if self._asked else rejected.word if rejected else None,
+            word=asked.word if asked else rejected.word if rejected else None,
             endpoints=self.account.endpoints,
             totp_secret=usable.totp_secret if isinstance(usable, Totp) else None,
             ask_for_otp=self._ask_for_otp,
@@ -610,7 +410,7 @@ class Keeper:
             )
         await self._learn_edge(old, held)
         await self._publish(held, talk.why)
-        self._tell(
+        self._wishes.tell(
             f"{self.account.name}: logged in, a {held.session.kind} session "
             f"until {held.session.expires_at_rfc3339}",
             failed=False,
@@ -647,47 +447,27 @@ class Keeper:
         # In this order: what a bot has seen is not lost to a kill, no generation is seen twice, and
         # what is kept is never older than the ledger.
         if not bearer:
-            self._got_with, self._got_by = self._secrets, login_of(self.account)
-        await self._keep(held)
+            self._kept.got_with(self._secrets, self.account)
+        await self._kept.keep(held)
         await record(self.ledger, line, self.account.name)
-        self._bearer_from_reject = bearer and self._bearer_rejected > 0
-        self._bearer_rejected = 0
-        self._failing = self._blocked_told = False
+        self._doubts.published(bearer=bearer)
+        self._herald.succeeded()
         self._outdated = self._outdated and bearer
         self.outcomes[self._doing, "accepted"] += 1
         self.lateness = None if self._due is None else self.overdue
         self._due = None
         self._drawn = self._draw()
-        self._asked_at = -ALIVE_FOR
         self.board.publish(held)
         # At once, so that who is told of the session is not told that it is being renewed.
-        self.board.stand(self._standing(self._decide()))
-        self._answer(Answer("renewed", f"generation {session.generation}: {why}"))
-        fields = {
-            "account": session.account,
-            "generation": session.generation,
-            "kind": session.kind,
-            "expires": session.expires_at_rfc3339,
-            "why": why,
-        }
-        if bearer:  # which may be renewed every hour: no news
-            log.debug("session", **fields)
-        else:
-            log.event("session", **fields)
-        if session.password_expired:
-            log.warning(
-                "password_expired",
-                account=session.account,
-                action="change the password in the Kotak Neo app, then in the configuration",
-            )
+        self._herald.post(self._decide(), self._skew)
+        self._wishes.answer(Answer("renewed", f"generation {session.generation}: {why}"))
+        self._herald.session(session, why, bearer=bearer)
 
     def _failed(
         self, kind: str, detail: str, action: str = "", retry_after: float | None = None
     ) -> None:
         now = self._clock.wall()
-        self._failing = True
         self.outcomes[self._doing, kind] += 1
-        self._last_failure = Failure(at=now, kind=kind, detail=detail, action=action)
         if kind not in ("rejected", "otp_needed"):  # the ledger judges one, a person ends the other
             self._trouble = policy.fail(
                 now,
@@ -698,15 +478,12 @@ class Keeper:
                 rate_limited=kind == "rate_limited",
                 local=kind in ("secret_unavailable", "ledger"),
             )
-        log.warning(
-            "login_failed", account=self.account.name, kind=kind, detail=detail, action=action
-        )
-        self.board.tell("login_failed", "; ".join(filter(None, (detail, action))))
-        self._tell(f"{self.account.name}: {detail}", failed=True)
-        self._defer(f"the renewal failed: {detail}")
+        self._herald.failed(Failure(at=now, kind=kind, detail=detail, action=action))
+        self._wishes.tell(f"{self.account.name}: {detail}", failed=True)
+        self._wishes.defer(f"the renewal failed: {detail}")
 
     async def _adopt(self, wanted: Adopting) -> None:
-        self._adopting = None
+        self._wishes.adopting = None
         before, self.account = self.account, wanted.account
         known, self._secrets = self._secrets, ""
         await self._see_secrets()
@@ -720,14 +497,13 @@ class Keeper:
         elif same and self._secrets == known:
             wanted.detail = "unchanged"
         else:
-            got = self._got_with, self._got_by
+            got = self._kept.secrets, self._kept.login
             others = got != (self._secrets, login_of(self.account))
             self._outdated = others and self.board.valid() is not None
             wanted.detail = "changed" + ("; logs in with what is new" if self._outdated else "")
             if self._secrets != known or _asks(before) != _asks(self.account):
                 self._trouble = None  # it may have been of what is no more
-        self.board.margin = self.account.rules.margin
-        self._ready_by = ready_by_next(self.account.rules.hours, self._clock.wall())
+        self._herald.go_by(self.account.rules)
         wanted.taken_up.set()
 
     async def _give_up_pending(self) -> None:
@@ -744,7 +520,7 @@ class Keeper:
                 self.account.name,
             )
 
-    # Secrets, and the session on disk
+    # Secrets
 
     async def _read_secrets(self) -> tuple[Credentials, str]:
         """The credentials, and their fingerprint. Raises SecretUnavailable."""
@@ -757,59 +533,6 @@ class Keeper:
         # The attempt that follows meets what is wrong with them again, and says so.
         with suppress(SecretUnavailable), trio.move_on_after(SECRETS_SOON):
             _, self._secrets = await self._read_secrets()
-
-    def _take_up(self, kept: Kept) -> str:
-        """Go on with the session of before a restart, if it may be; else returns why not.
-
-        This is done ahead of all that takes time, so that nobody who comes meanwhile goes without.
-        """
-        history, generation = self.ledger.history, kept.held.session.generation
-        rejected = history.rejected
-        self._unknown = kept.held if generation > history.generation else None
-        if why := unusable(kept, self.account, self._clock):
-            return why
-        if rejected and (rejected.generation, rejected.verdict) == (generation, "dead"):
-            return "the broker has called it dead"
-        if generation < history.generation:
-            return f"generation {history.generation} was there after it"
-        self._got_with, self._got_by = kept.secrets, kept.login
-        self.board.publish(kept.held)
-        log.event("resumed", account=self.account.name, generation=generation)
-        return ""
-
-    async def _settle_kept(self) -> None:
-        """See to what follows from what was kept."""
-        if self._unknown:  # the ledger was lost
-            session = self._unknown.session
-            line = Published(
-                generation=session.generation,
-                expires_at=session.expires_at,
-                **stamp(self._clock),
-            )
-            await record(self.ledger, line, self.account.name)
-        if self._not_resumed:
-            log.event("not_resumed", account=self.account.name, why=self._not_resumed)
-            await self._drop()
-        await self._see_secrets()
-        # Secrets that cannot be had now are no reason for a login, nor others to withhold what
-        # the ones of before have brought.
-        known = self._secrets and self._got_with
-        self._outdated = bool(known) and self._secrets != self._got_with
-
-    async def _keep(self, held: Held) -> None:
-        kept = Kept(held=held, secrets=self._got_with, login=self._got_by)
-        try:
-            await self.store.save(kept)
-        except OSError as error:
-            why = f"the session will not outlive a restart: {error.strerror}"
-            log.warning("store", account=self.account.name, why=why)
-            await self._drop()  # an older one must not come back in its place
-
-    async def _drop(self) -> None:
-        try:
-            await self.store.drop()
-        except OSError as error:
-            log.warning("store", account=self.account.name, why=error.strerror)
 
 
 def _asks(account: Account) -> tuple[str, Secret | None]:
