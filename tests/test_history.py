@@ -512,6 +512,22 @@ def test_the_budget_counts_logins_that_were_accepted_or_refused(
     assert writer.history.logins == (START + 60,) * counted
 
 
+@pytest.mark.parametrize(
+    ("step", "logins", "halves"), [("login", 1, 0), ("first_factor", 0, 1), ("bearer", 0, 0)]
+)
+def test_the_budget_counts_what_the_end_of_neod_cut_off_since_it_may_have_been_accepted(
+    writer: Writer, step: Step, logins: int, halves: int
+) -> None:
+    sent = writer.now
+    writer.attempt(step=step)
+    number = writer.history.last_id
+
+    writer.write(Outcome(id=number, result="unanswered", cut=True, **stamp(sent + 5000)))
+
+    assert writer.history.logins == (sent,) * logins
+    assert writer.history.halves == (sent,) * halves
+
+
 def test_logins_are_counted_for_a_day(writer: Writer) -> None:
     for _ in range(50):
         writer.login("accepted")

@@ -312,6 +312,22 @@ async def test_a_bug_ahead_of_the_first_login_ends_in_a_standing_and_not_in_a_cr
 # Refusals
 
 
+async def test_p3_a_neod_that_dies_in_each_login_makes_no_more_of_them_than_the_budget_has(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(renewal={"logins_per_10min": 4, "logins_per_day": 24})
+    await world.run_for(60)  # the secrets are proven, so that doubts do not stop it
+    world.store.kept = None
+    world.kotak.always = lambda seen: Hang() if "validate" in seen.path else None
+
+    for _ in range(50):
+        world.boot()
+        await world.run_for(5)
+
+    assert len(world.kotak.logins) == 4
+    assert world.state == "login_budget"
+
+
 async def test_p3_a_wrong_password_is_tried_once_over_any_number_of_restarts(
     autojump_clock: MockClock,
 ) -> None:

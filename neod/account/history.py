@@ -66,6 +66,7 @@ class Outcome(Entry, frozen=True, kw_only=True, tag="outcome"):
     result: str  # a Result; one that only a later version knows changes nothing here
     detail: str = ""
     totp: bool = False  # it was the code that was refused
+    cut: bool = False  # neod ended while it waited for the answer; an older version passes it over
 
 
 class Published(Entry, frozen=True, kw_only=True, tag="published"):
@@ -129,8 +130,11 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     proven: str = ""  # the secrets that were accepted last
     suspects: tuple[Suspect, ...] = ()
     pardoned: bool = False  # a person allowed one more attempt
-    logins: tuple[float, ...] = ()  # when logins were accepted or refused, within a day
-    halves: tuple[float, ...] = ()  # when first factors were accepted that led to nothing yet
+    # When logins were accepted or refused, within a day, and first factors accepted that led to
+    # nothing yet. One that was cut off counts as accepted, or a neod that dies in each login, and
+    # is started again, would log in for ever.
+    logins: tuple[float, ...] = ()
+    halves: tuple[float, ...] = ()
     edge: Edge | None = None
     totp_step: int = 0  # the last code that was sent
     paused: bool = False
@@ -227,14 +231,16 @@ def _end(history: History, attempt: Attempt, outcome: Outcome) -> History:
     is_last = is_login and attempt.step != "first_factor"
     result = outcome.result
     history = msgspec.structs.replace(history, pending=None)
-    if (is_last and result == "accepted") or (is_login and result == "rejected"):
-        recent = tuple(at for at in history.logins if outcome.at - DAY < at)
+    perhaps_accepted = result == "accepted" or outcome.cut
+    when = attempt.at if outcome.cut else outcome.at  # the next start may be a day later
+    if (is_last and perhaps_accepted) or (is_login and result == "rejected"):
+        recent = tuple(at for at in history.logins if when - DAY < at)
         # With its second factor known, what was half a login is a whole one.
         halves = history.halves[:-1] if is_last else history.halves
-        history = msgspec.structs.replace(history, logins=(*recent, outcome.at), halves=halves)
-    if attempt.step == "first_factor" and result == "accepted":
-        recent = tuple(at for at in history.halves if outcome.at - TEN_MINUTES < at)
-        history = msgspec.structs.replace(history, halves=(*recent, outcome.at))
+        history = msgspec.structs.replace(history, logins=(*recent, when), halves=halves)
+    if attempt.step == "first_factor" and perhaps_accepted:
+        recent = tuple(at for at in history.halves if when - TEN_MINUTES < at)
+        history = msgspec.structs.replace(history, halves=(*recent, when))
     if result == "accepted" and is_last:
         return msgspec.structs.replace(history, proven=attempt.secrets, suspects=())
     before = history.suspect(attempt.secrets)

@@ -112,7 +112,7 @@ class Keeper:
 
     async def _begin(self) -> None:
         """Take up what was there before a restart."""
-        await self._give_up_pending()
+        await self._give_up_pending("neod ended before the answer came", cut=True)
         await self._kept.settle()
         await self._see_secrets()
         # Secrets that cannot be had now are no reason for a login, nor others to withhold what
@@ -134,7 +134,7 @@ class Keeper:
         await self._stand(decision)
         if decision.do != "wait":
             await self._attempt(decision)
-            await self._give_up_pending()
+            await self._give_up_pending("neod stopped waiting for the answer")
             return
         wishes.tell(decision.why, failed=True)  # who asked for a login does not get one
         wishes.defer(decision.why)
@@ -506,19 +506,13 @@ class Keeper:
         self._herald.go_by(self.account.rules)
         wanted.taken_up.set()
 
-    async def _give_up_pending(self) -> None:
+    async def _give_up_pending(self, why: str, *, cut: bool = False) -> None:
         """Write of an attempt that nothing will be heard of any more that it was unanswered."""
         if lost := self.ledger.history.pending:
-            await record(
-                self.ledger,
-                Outcome(
-                    id=lost.id,
-                    result="unanswered",
-                    detail="neod stopped waiting for the answer",
-                    **stamp(self._clock),
-                ),
-                self.account.name,
+            line = Outcome(
+                id=lost.id, result="unanswered", detail=why, cut=cut, **stamp(self._clock)
             )
+            await record(self.ledger, line, self.account.name)
 
     # Secrets
 
