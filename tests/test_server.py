@@ -1,6 +1,7 @@
 """Connections in virtual time: each bounded, and none a danger to the others or to the daemon."""
 
 import errno
+import logging
 import os
 import re
 import resource
@@ -24,7 +25,7 @@ from trio.testing import (
     wait_all_tasks_blocked,
 )
 
-from neod import config
+from neod import config, log
 from neod.ipc import clients
 from neod.ipc.conversation import Conversation, Respond
 from neod.ipc.descriptors import Spare, affordable
@@ -143,6 +144,12 @@ class Site:
     async def stop(self) -> None:
         self._accepting.cancel()
         await wait_all_tasks_blocked()
+
+
+def logged(caplog: pytest.LogCaptureFixture, event: str) -> list[dict[str, object]]:
+    """The fields of each line of this event."""
+    lines = [record for record in caplog.records if record.getMessage() == event]
+    return [record.__dict__[log.FIELDS] for record in lines]
 
 
 async def serve(
@@ -639,6 +646,28 @@ async def test_other_trouble_at_the_door_is_waited_out_without_haste(
     await trio.sleep(10)
     assert 50 < faulty.calls < 150
 
+async def test_trouble_at_the_door_that_comes_and_goes_is_a_line_a_minute(
+    autojump_clock: MockClock, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    door = Door()
+    faulty = Faulty(fileno=os.dup(door.socket.fileno()))
+    server = Server(faulty, echo)
+    await nursery.start(partial(server.serve, handler_nursery=nursery))
+
+    with caplog.at_level(logging.WARNING, "neod"):
+        while trio.current_time() < 100:
+            faulty.well = False
+            client = Client(door.connect())
+            await trio.sleep(1)
+            faulty.well = True
+            assert (await client.ask(GET)).status == 200
+
+    first, second = logged(caplog, "accept")
+    assert first == {"error": "No buffer space available", "left_out": 0}
+    assert isinstance(second["left_out"], int)
+    assert second["left_out"] > 500
+
+
     faulty.well = True
     assert (await client.answer()).status == 200
 
@@ -964,6 +993,22 @@ async def test_p7_any_other_user_is_refused_root_too(path: Path) -> None:
         answer = await client.ask(GET)
 
         assert (answer.status, answer.code) == (403, "forbidden")
+async def test_another_user_who_does_not_give_up_is_a_line_a_minute(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    admit = only(1000)
+
+    with caplog.at_level(logging.WARNING, "neod"):
+        for pid in range(100):
+            assert admit(Peer(pid=pid, uid=1001, gid=1001)) is not None
+            await trio.sleep(1)
+
+    assert logged(caplog, "foreign_peer") == [
+        {"uid": 1001, "pid": 0, "left_out": 0},
+        {"uid": 1001, "pid": 60, "left_out": 59},
+    ]
+
+
         assert str(uid).encode() in answer.body
         assert await client.closed()
 
