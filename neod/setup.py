@@ -21,9 +21,9 @@ import msgspec
 import trio
 
 from neod import config, secrets
-from neod.check import misshapen, tilde
-from neod.ipc.listener import Unusable
-from neod.paths import make_private
+from neod.check import misshapen
+from neod.errors import Unusable
+from neod.paths import make_private, tilde
 from neod.process import harden
 from neod.secrets import Secret, SecretUnavailable, Source
 

@@ -158,7 +158,7 @@ IMPORTS = {path: imports(tree) for path, tree in SOURCES.items()}
 
 # One library, one door: module -> the only files that import it, and why.
 DOORS = {
-    "fcntl": ({"neod/ipc/listener.py"}, "locks are taken in one place"),
+    "fcntl": ({"neod/lock.py"}, "locks are taken in one place"),
     "h11": ({"neod/ipc/http1.py"}, "HTTP is parsed in one place, without a socket"),
     "httpx": ({"neod/kotak/client.py"}, "the only module that sends; httpx2 can replace it there"),
     "jwt": ({"neod/account/token.py"}, "a token is looked into in one place"),
