@@ -22,9 +22,10 @@ from neod.account.snapshot import from_login
 from neod.account.token import Claims
 from neod.clock import Clock
 from neod.config import Account
-from neod.ipc.api import ROUTES, Api, Wanted, check
+from neod.ipc.api import ROUTES, Api
 from neod.ipc.clients import Client
 from neod.ipc.http1 import Problem, Response, parse
+from neod.ipc.readiness import Wanted, check
 from neod.kotak.client import Send
 from neod.kotak.flows import Bearer, Login
 from neod.kotak.replies import SessionReply
