@@ -187,6 +187,7 @@ PURE = {
     "neod/account/token.py": "a function of a string",
     "neod/account/totp.py": "a function of now",
     "neod/config.py": "read before the loop runs",
+    "neod/interview.py": "sans-IO: a generator of questions",
     "neod/ipc/http1.py": "sans-IO: bytes in, requests out",
     "neod/kotak/endpoints.py": "a table",
     "neod/kotak/flows.py": "sans-IO: generators of requests",
