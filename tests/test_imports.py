@@ -195,6 +195,8 @@ PURE = {
     "neod/sandbox/broker.py": "a state machine that is told the time",
     "neod/sandbox/faults.py": "a table",
     "neod/sandbox/lock.py": "a count",
+    "neod/table.py": "as the configuration",
+    "neod/values.py": "as the configuration",
 }
 
 # The wall clock can be stepped, so it is read where that is thought of: file -> why there.
