@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from neod.errors import AlreadyRunning
 from neod.lock import Lock, patiently
-from tests.test_ledger import disk_full
+from tests.fakes.disk import disk_full
 
 
 def test_a_lock_is_held_once_and_says_by_whom(tmp_path: Path) -> None:

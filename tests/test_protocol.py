@@ -21,7 +21,7 @@ from neod.ipc import api, clients, conversation, readiness, watch
 from neod.ipc.http1 import Problem
 from neod.kotak.replies import Kind
 from tests import exchanges
-from tests.test_api import Desk, told
+from tests.fakes.desk import Desk, told
 
 DOCUMENT = exchanges.DOCUMENT.read_text()
 
