@@ -15,7 +15,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from neod import hooks
 from neod.account.events import Event
 from neod.config import Hooks
-from tests.test_api import Desk, told
+from tests.fakes.desk import Desk, told
 
 ENVIRON = {"PATH": os.environ["PATH"], "NEOD_CONFIG": "x", "PASSWORD": "canary"}
 

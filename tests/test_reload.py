@@ -18,9 +18,9 @@ from neod.ipc.http1 import Request
 from neod.reload import Reload
 from neod.sandbox.broker import Settings
 from tests.fakes.asking import answer_of
+from tests.fakes.desk import code, post, told
 from tests.fakes.kotak import Canned, Hang, Seen
 from tests.fakes.world import SOMEBODY, World, account, accounts_of
-from tests.test_api import code, post, told
 from tests.test_watch import watching
 
 HOUR = 3600.0

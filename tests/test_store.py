@@ -41,9 +41,10 @@ from neod.kotak.replies import SessionReply
 from neod.sandbox.broker import Credentials, Settings
 from neod.secrets import Secret
 from tests.fakes.clock import START, FrozenClock
+from tests.fakes.disk import disk_full
 from tests.fakes.store import MemoryStore
 from tests.fakes.world import World, account
-from tests.test_ledger import content, disk_full
+from tests.test_ledger import content
 from tests.test_paths import mode, umask
 from tests.test_token import token_of
 

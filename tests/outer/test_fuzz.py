@@ -38,8 +38,8 @@ from neod.secrets import Secret
 from tests.fakes.asking import answer_of
 from tests.fakes.canned import A_SESSION, A_TOKEN
 from tests.fakes.clock import START, FrozenClock
+from tests.fakes.desk import Desk, hold
 from tests.fakes.world import TOTP, WHO, account
-from tests.test_api import Desk, hold
 
 pytestmark = pytest.mark.outer
 
