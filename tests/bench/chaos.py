@@ -28,6 +28,7 @@ from tests.bench.storm.house import Daemon, Disk, House, Sandbox
 from tests.bench.storm.judge import SHOWN, Judge
 from tests.bench.storm.plan import KINDS, Throw, plan
 from tests.bench.storm.thrower import Thrower, cancelled_at_the_end
+from tests.bench.storm.verdict import conclude
 from tests.bench.storm.wire import Wire
 
 WARM = 2.0  # seconds without anything thrown at the begin
@@ -94,7 +95,7 @@ class Storm:
                 await self._measure()
         await self.daemon.stop()
         self.look_for_leaks()
-        self.judge.conclude()
+        conclude(self.judge)
 
     async def _feel_the_lag(self) -> None:
         while True:
@@ -175,8 +176,9 @@ class Storm:
             told = ", ".join(f"{came} {count}" for came, count in counts.most_common())
             slowest = f"; slowest {judge.slowest[what]:.2f} s" if what in judge.slowest else ""
             print(f"  {what:14} {told}{slowest}")
-        logins = sum(bool(line.get("token")) for line in judge.lines)
-        refused = sum(bool(line["refused"]) for line in judge.lines)
+        lines = judge.journal.lines
+        logins = sum(bool(line.token) for line in lines)
+        refused = sum(line.refused for line in lines)
         print(
             f"  the broker accepted {logins} factors and refused {refused}; generations: "
             + ", ".join(f"{name} {known.generation}" for name, known in judge.known.items())
@@ -187,6 +189,8 @@ class Storm:
                 f"{size.memory:.1f} MB, {size.descriptors} descriptors" for size in self.sizes
             )
         )
+        weighed = ", ".join(f"{what} {count}" for what, count in judge.weighed.items())
+        print(f"  there was to judge: {weighed}")
         self._verdict()
 
     def _verdict(self) -> None:
