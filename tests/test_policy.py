@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neod.account.edge import DAY, Edge
-from neod.account.history import History, Suspect
+from neod.account.history import COOL, History, Rejected, Suspect
+from neod.account.hours import Hours, Window
 from neod.account.policy import (
     FLOOR,
     RATE_LIMIT,
@@ -407,3 +408,272 @@ def test_p3_the_second_chance_of_proven_secrets_is_not_a_third_refusal_in_a_row(
     assert at(life=None, history=suspects(refused, proven=SECRETS)).do == "login"
     barred = at(life=None, history=suspects(other, refused, proven=SECRETS))
     assert (barred.state, barred.at) == ("credentials_rejected", None)
+
+
+# What each situation leads to, to the second
+
+REFUSED_TO_A_BOT = Rejected(at=NOW - 10, time="", generation=1, verdict="dead")
+CLOSED = Hours(windows=(Window(frozenset(), 0.0, HOUR),))  # which never open
+
+
+def life(**fields: object) -> Life:
+    return msgspec.structs.replace(LIFE, **fields)
+
+
+def contended(until: float, expires_at: float = NOW + HOUR) -> History:
+    return History(
+        proven=SECRETS, rejected=REFUSED_TO_A_BOT, expires_at=expires_at, contended_until=until
+    )
+
+
+@pytest.mark.parametrize(
+    ("has", "expected"),
+    [
+        (LIFE, ("wait", "ok", False)),
+        (life(end=NOW + 900), ("login", "renewing", False)),
+        (life(end=NOW), ("login", "renewing", False)),
+        (life(outdated=True), ("login", "renewing", True)),
+        (life(rejected=True), ("login", "renewing", False)),
+        (life(bearer_end=NOW, bearer_renewable=True), ("bearer", "renewing", False)),
+        (life(bearer_end=NOW + 1, bearer_renewable=True), ("bearer", "renewing", False)),
+        (life(bearer_end=NOW), ("login", "renewing", False)),
+        (life(bearer_end=NOW + 1), ("wait", "ok", False)),
+        (life(bearer_rejected=True, bearer_end=NOW + HOUR), ("wait", "ok", False)),
+        (
+            life(bearer_rejected=True, bearer_end=NOW + HOUR, bearer_renewable=True),
+            ("bearer", "renewing", False),
+        ),
+        (life(stuck=True, end=NOW), ("wait", "renewing", False)),
+        (life(stuck=True, end=NOW - 0.6), ("login", "renewing", False)),
+        (life(stuck=True, alive=False), ("login", "renewing", False)),
+    ],
+)
+def test_a_session_asks_for_what_it_needs_and_the_state_says_so(
+    has: Life, expected: tuple[str, str, bool]
+) -> None:
+    decision = at(life=has)
+
+    assert (decision.do, decision.state, decision.spare) == expected
+
+
+@pytest.mark.parametrize(
+    ("has", "state"),
+    [
+        (None, "backing_off"),
+        (life(rejected=True), "ok"),
+        (life(rejected=True, alive=False), "backing_off"),
+    ],
+)
+def test_a_contention_holds_up_a_renewal_for_a_reject_and_no_longer_than_any_lasts(
+    has: Life | None, state: str
+) -> None:
+    held_up = at(life=has, history=contended(NOW + 100))
+    assert (held_up.do, held_up.state, held_up.at) == ("wait", state, NOW + 100)
+    assert at(life=has, history=contended(NOW + COOL[-1])).do == "wait"
+
+    for over in (0.0, NOW, NOW + COOL[-1] + 1):  # the last was noted by a clock that was wrong
+        free = at(life=has, history=contended(over))
+        assert (free.do, free.state, free.spare) == ("login", "renewing", True)
+
+
+@pytest.mark.parametrize(
+    "has", [None, life(end=NOW, rejected=True), life(end=NOW, alive=False, rejected=True), lapsed()]
+)
+def test_a_contention_does_not_hold_up_the_login_for_a_session_that_has_ended(
+    has: Life | None,
+) -> None:
+    decision = at(life=has, history=contended(NOW + 100, expires_at=NOW))
+
+    assert (decision.do, decision.spare) == ("login", False)
+
+
+def test_a_session_from_before_a_restart_that_was_no_bots_trouble_is_no_contention() -> None:
+    quiet = msgspec.structs.replace(contended(NOW + 100), rejected=None)
+
+    assert at(life=None, history=quiet).state == "starting"
+    assert at(life=life(alive=False), history=quiet).do == "login"
+
+
+@pytest.mark.parametrize("draw", [0.0, 0.5, 0.8])
+def test_jitter_is_a_quarter_of_the_margin_at_most(draw: float) -> None:
+    bearer = life(bearer_end=NOW + HOUR, bearer_renewable=True)
+
+    assert at(draw=draw).at == LIFE.end - 900 * (1 + draw / 4)
+    assert at(life=bearer, draw=draw).at == NOW + HOUR - 900 * (1 + draw / 4)
+
+
+@pytest.mark.parametrize(
+    ("lives", "ahead", "draw", "after"),
+    [
+        (8 * HOUR, 0, 0, 0.6),
+        (8 * HOUR, 0, 0.5, 1.8),
+        (40.0, 0, 0.5, 1.2),
+        (8 * HOUR, 31, 0, 30.6),
+        (8 * HOUR, -31, 0, 0.6),
+        (-40.0, 0, 0.5, 0.0),
+    ],
+)
+def test_the_login_after_the_edge_is_spread_over_three_seconds_and_less_for_short_lives(
+    lives: float, ahead: float, draw: float, after: float
+) -> None:
+    stuck = life(begin=NOW + HOUR - lives, end=NOW + HOUR, stuck=True)
+    decision = decide(NOW, stuck, History(), SECRETS, None, Rules(), draw, ahead)
+
+    assert decision.at == pytest.approx(NOW + HOUR + after, abs=1e-3)
+
+
+# A person's word, and hours
+
+
+def test_a_person_gets_a_login_where_none_is_due_and_where_one_is_backed_off() -> None:
+    trouble = Trouble(failures=2, since=NOW - 5, at=NOW, retry_at=NOW + 7)
+    bearer = life(bearer_end=NOW - 1, bearer_renewable=True)
+    for has, state in ((None, "starting"), (LIFE, "renewing"), (bearer, "renewing")):
+        for more in (None, trouble):
+            decision = decide(
+                NOW, has, History(paused=True), SECRETS, more, Rules(hours=CLOSED), 0, asked=True
+            )
+            assert (decision.do, decision.state) == ("login", state)
+
+
+def test_an_account_that_only_a_person_can_log_in_waits_for_one_but_its_bearer_does_not() -> None:
+    bearer = life(bearer_end=NOW - 1, bearer_renewable=True)
+
+    def of_a_person(has: Life | None, *, asked: bool = False) -> Decision:
+        history = History(proven=SECRETS)
+        return decide(NOW, has, history, SECRETS, None, Rules(), 0, otp=True, asked=asked)
+
+    assert (of_a_person(None).do, of_a_person(None).state) == ("wait", "otp_needed")
+    assert of_a_person(None, asked=True).do == "login"
+    assert of_a_person(LIFE).state == "ok"
+    assert of_a_person(bearer).do == "bearer"
+
+
+def test_the_last_logins_of_a_day_are_kept_for_sessions_that_lapse() -> None:
+    history = History(proven=SECRETS, logins=tuple(NOW - 1000 - n * 600 for n in range(16)[::-1]))
+    rules = Rules()
+
+    assert at(life=lapsed(), history=history).do == "login"
+    assert at(life=life(outdated=True), history=history).state == "login_budget"
+    asked = decide(NOW, lapsed(), history, SECRETS, None, rules, 0, asked=True)
+    assert asked.state == "login_budget"
+
+
+def test_a_budget_ends_when_both_of_its_windows_do_and_says_which_is_the_last() -> None:
+    day = tuple(NOW - DAY + 5000 - n for n in range(20)[::-1])
+    history = History(proven=SECRETS, logins=(*day, NOW - 40, NOW - 30, NOW - 20, NOW - 10))
+    both, short = (
+        at(life=None, history=history),
+        at(life=None, history=History(logins=history.logins[20:])),
+    )
+
+    assert (both.at, "24 hours" in both.why) == (day[0] + DAY, True)
+    assert (short.at, "10 minutes" in short.why) == (NOW - 40 + 600, True)
+
+
+def test_first_factors_that_led_to_nothing_count_for_ten_minutes_and_not_for_a_day() -> None:
+    four = History(proven=SECRETS, halves=(NOW - 4, NOW - 3, NOW - 2, NOW - 1))
+    many = History(proven=SECRETS, halves=tuple(NOW - 601 - n for n in range(30)[::-1]))
+
+    assert at(life=None, history=four).state == "login_budget"
+    assert at(life=None, history=many).do == "login"
+
+
+@pytest.mark.parametrize(
+    ("window", "at_", "said"),
+    [
+        (Window(frozenset(range(7)), 10 * HOUR, 11 * HOUR), LIFE.end - 900, "ahead of its end"),
+        (Window(frozenset({2, 3}), 9 * HOUR, 10 * HOUR), NOW + 105_400, "Thu 16 Nov, 09:00 IST"),
+        (Window(frozenset(), 9 * HOUR, 10 * HOUR), None, "not within a year"),
+    ],
+)
+def test_a_renewal_that_is_due_outside_the_hours_waits_for_them_to_open(
+    window: Window, at_: float | None, said: str
+) -> None:
+    rules = Rules(hours=Hours(windows=(window,)))
+    decision = at(rules=rules)
+
+    assert (decision.do, decision.state, decision.at) == ("wait", "ok", at_)
+    assert said in decision.why
+
+
+def test_closed_hours_keep_a_login_from_being_made_but_no_bearer() -> None:
+    rules = Rules(hours=CLOSED)
+    bearer = life(bearer_end=NOW + HOUR, bearer_renewable=True)
+
+    assert (at(life=None, rules=rules).do, at(life=None, rules=rules).state) == (
+        "wait",
+        "outside_hours",
+    )
+    assert at(life=bearer, rules=rules).at == NOW + HOUR - 900
+    assert at(life=bearer, rules=rules, now=NOW + HOUR - 900).do == "bearer"
+
+
+def test_a_pause_says_whether_a_session_is_served() -> None:
+    paused = History(proven=SECRETS, paused=True)
+
+    assert (at(history=paused).do, at(history=paused).state) == ("wait", "paused")
+    assert "served" in at(history=paused).why
+    for gone in (None, life(alive=False)):
+        assert "there is no session" in at(life=gone, history=paused).why
+
+
+@pytest.mark.parametrize(
+    ("failures", "said"), [(1, "1 attempt failed"), (2, "2 attempts in a row")]
+)
+def test_a_backoff_says_how_many_attempts_failed(failures: int, said: str) -> None:
+    trouble = Trouble(failures=failures, since=NOW, at=NOW, retry_at=NOW + 7)
+
+    assert said in at(life=None, trouble=trouble).why
+
+
+# Delays
+
+
+@pytest.mark.parametrize(
+    ("failures", "ago", "draw", "local", "delay"),
+    [
+        (0, 0.0, 0.0, False, 1.0),
+        (0, 0.0, 0.75, False, 1.5),
+        (2, 0.0, 0.5, False, 4.0),
+        (50, 1799.0, 0.5, False, 30.0),
+        (50, 1800.0, 0.5, False, 300.0),
+        (50, 1799.0, 0.5, True, 30.0),
+        (50, 1800.0, 0.5, True, 150.0),
+    ],
+)
+def test_delays_double_up_to_a_minute_and_later_to_ten_or_five(
+    failures: int, ago: float, draw: float, delay: float, *, local: bool
+) -> None:
+    before = Trouble(failures, NOW - ago, NOW - 1, NOW) if failures else None
+    after = fail(NOW, before, None, draw, local=local) if local else fail(NOW, before, None, draw)
+
+    assert after == Trouble(failures + 1, NOW - ago, NOW, NOW + delay, local)
+
+
+@pytest.mark.parametrize(("told", "delay"), [(0.1, 1.0), (30.0, 30.0), (601.0, 600.0)])
+def test_a_gateway_that_is_down_is_given_the_time_that_it_names(told: float, delay: float) -> None:
+    assert fail(NOW, None, None, 0, retry_after=told).retry_at == NOW + delay
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "bearer_begin", "failures"),
+    [
+        (NOW - 60, NOW + HOUR, NOW - 60, 1),
+        (NOW - 59, NOW + HOUR, NOW - 59, 6),
+        (NOW - DAY, NOW + HOUR, NOW - 60, 1),
+        (NOW - DAY, NOW + HOUR, NOW - 59, 6),
+        (NOW - 20, NOW + 60, NOW - DAY, 1),
+        (NOW - 19, NOW + 61, NOW - DAY, 6),
+        (NOW - 100, NOW + HOUR, NOW - DAY, 1),
+        (NOW - 101, NOW + HOUR, NOW - DAY, 6),
+        (NOW - 90, NOW - 31, NOW - DAY, 1),
+    ],
+)
+def test_what_was_got_since_the_last_failure_has_to_live_a_minute_or_a_quarter_of_its_life(
+    begin: float, end: float, bearer_begin: float, failures: int
+) -> None:
+    before = Trouble(failures=5, since=NOW - 300, at=NOW - 100, retry_at=NOW - 50)
+    has = Life(begin=begin, end=end, alive=True, bearer_begin=bearer_begin)
+
+    assert fail(NOW, before, has, 0).failures == failures

@@ -1,6 +1,7 @@
 """Which reply is which failure: one row a known shape."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -12,12 +13,16 @@ from neod.kotak.replies import (
     Kind,
     LoginFailed,
     Reply,
+    SessionReply,
     Step,
+    check_sent,
     classify,
     clock_skew,
     read_bearer,
+    read_evidence,
     read_session,
     retry_after,
+    says_alive,
 )
 from tests.fakes.clock import START
 
@@ -221,3 +226,271 @@ def test_every_row_of_the_table_can_be_reached() -> None:
         reached |= {other.says for other in TABLE if other.says in failure.detail}
 
     assert reached == {row.says for row in TABLE}
+
+
+# Each row, wherever the reply has it
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "action"),
+    [
+        ("70009", "rejected", "unlock it"),
+        ("10522", "unavailable", ""),
+        ("invalid_client", "rejected", "check consumer_key and consumer_secret"),
+        ("900901", "rejected", "check access_token"),
+        ("10506", "rejected", "check totp_secret"),
+        ("10508", "rejected", "register TOTP"),
+        ("424", "unavailable", ""),
+        ("900800", "rate_limited", ""),
+        ("10512", "rejected", "report it"),
+        ("100022", "unavailable", ""),
+        ("100008", "rejected", "orders and sessions need"),
+        ("1037", "rejected", "orders and sessions need"),
+        ("100021", "rejected", "set second_factor"),
+        ("401", "rejected", f"check {VIEW.keys}"),
+    ],
+)
+def test_a_code_means_the_same_wherever_a_reply_has_it(code: str, kind: Kind, action: str) -> None:
+    table = {"code": code}
+    for body in (
+        *(table, {"stCode": code}, {"errorCode": code}, {"error": code}),
+        *({"data": table}, {"fault": table}, {"error": table}, {"error": [{}, table]}),
+    ):
+        failure = classify(reply(200, body), VIEW)
+
+        assert (failure.kind, failure.totp) == (kind, code == "10506")
+        assert failure.action.startswith(action) if action else not failure.action
+
+
+@pytest.mark.parametrize(
+    ("message", "action"),
+    [
+        ("Account Locked", "unlock it"),
+        ("Your account is locked", "unlock it"),
+        ("Invalid UCC", "check ucc"),
+        ("Invalid MPIN", "check mpin"),
+        ("Invalid Credentials", f"check {VIEW.keys}"),
+        ("Missing required field 'X'", f"check {VIEW.keys}"),
+    ],
+)
+def test_a_message_means_the_same_wherever_a_reply_has_it(message: str, action: str) -> None:
+    for name in ("message", "errMsg", "description", "error_description", "error"):
+        failure = classify(reply(200, {name: message}), VIEW)
+
+        assert (failure.kind, failure.action[: len(action)]) == ("rejected", action)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_an_answer_that_is_not_authorised_is_a_refusal_whatever_it_brings(status: int) -> None:
+    with pytest.raises(LoginFailed) as failed:
+        read_session(reply(status, {"data": {"token": "t", "sid": "s"}}), VIEW)
+    assert failed.value.kind == "rejected"
+    with pytest.raises(LoginFailed) as failed:
+        read_bearer(reply(status, {"access_token": "t"}), BEARER)
+    assert failed.value.kind == "rejected"
+
+
+def test_an_answer_of_200_without_a_bearer_is_the_failure_that_it_tells_of() -> None:
+    with pytest.raises(LoginFailed) as failed:
+        read_bearer(reply(200, {"error": "invalid_client"}), BEARER)
+
+    assert failed.value.kind == "rejected"
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (reply(200, {}), None),
+        (reply(200, {"code": "777", "message": "OTP sent"}), None),
+        (reply(200, {"code": "10522"}), "unavailable"),
+        (reply(200, GATEWAY), "unavailable"),
+        (reply(500, {}), "unavailable"),
+        (reply(401, {}), "rejected"),
+    ],
+)
+def test_a_request_for_an_otp_was_taken_unless_the_reply_says_otherwise(
+    answer: Reply, kind: Kind | None
+) -> None:
+    if kind is None:
+        check_sent(answer, VIEW)
+        return
+    with pytest.raises(LoginFailed) as failed:
+        check_sent(answer, VIEW)
+    assert failed.value.kind == kind
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        reply(200, b"gateway down", content_type="Text/HTML; charset=utf-8"),
+        reply(200, b"\r\n  <html>"),
+    ],
+)
+def test_a_page_is_known_by_its_type_or_by_its_beginning(answer: Reply) -> None:
+    assert classify(answer, VIEW).kind == "unavailable"
+
+
+FIELDS = {
+    "rid": "a rid",
+    "hsServerId": "a server",
+    "baseUrl": "https://e21.kotaksecurities.com",
+    "ucc": "AB123",
+    "greetingName": "ASHA",
+    "dataCenter": "E21",
+    "isTrialAccount": False,
+    "isUserPwdExpired": True,
+}
+
+
+def test_each_field_that_has_a_name_of_its_own_gets_it() -> None:
+    session = read_session(reply(200, {"data": {"token": "t", "sid": "s", **FIELDS}}), VIEW)
+
+    assert session == SessionReply(
+        *("t", "s", "a rid", "a server", "https://e21.kotaksecurities.com", "AB123"),
+        *("ASHA", "E21", False, True),
+    )
+
+
+def test_a_named_field_that_is_null_is_none_and_another_is_kept_as_it_is() -> None:
+    nothing: dict[str, object] = dict.fromkeys(FIELDS)
+    data = {"token": "t", "sid": "s", **nothing, "newThing": None}
+
+    session = read_session(reply(200, {"data": data}), VIEW)
+
+    assert session == SessionReply("t", "s", extra={"newThing": None})
+
+
+@pytest.mark.parametrize(
+    ("body", "shape"),
+    [
+        (b"", "HTTP 418, empty"),
+        (b"short", "HTTP 418, 5 bytes that are no JSON object"),
+        (b'{"a": "\xff"}', "HTTP 418, 10 bytes that are no JSON object"),
+        (b"[" * 20_000, "HTTP 418, 20000 bytes that are no JSON object"),
+        (b'{"a": 1, "b c": ["x"], "d": null}', "HTTP 418, {a: int, ?: list, d: NoneType}"),
+        (b'{"a": {"b": {"c": {"d": 1}}}}', "HTTP 418, {a: {b: {c: dict}}}"),
+    ],
+)
+def test_a_reply_that_fits_nothing_is_described_by_its_shape(body: bytes, shape: str) -> None:
+    failure = classify(reply(418, body), VIEW)
+
+    assert failure.kind == "unintelligible"
+    assert failure.detail.endswith(f": {shape}")
+
+
+def test_names_that_are_long_or_many_are_left_out_of_a_shape() -> None:
+    long = classify(reply(418, {"a" * 32: 1, "b" * 33: 1}), VIEW)
+    many, more = (
+        classify(reply(418, {f"n{number}": 1 for number in range(count)}), VIEW)
+        for count in (20, 21)
+    )
+
+    assert "a" * 32 in long.detail
+    assert "?: int}" in long.detail
+    assert "n19: int}" in many.detail
+    assert "n19: int, …}" in more.detail
+
+
+@pytest.mark.parametrize("told", [" 120 ", "120"])
+def test_a_time_to_wait_may_have_blanks_around_it(told: str) -> None:
+    assert retry_after(reply(429, {}, retry_after=told)) == 120
+
+
+@pytest.mark.parametrize(
+    ("answer", "alive"),
+    [
+        (reply(200, {"stat": "Ok"}), True),
+        (reply(200, {"stat": "Not_Ok", "stCode": 5203, "errMsg": "No Data"}), True),
+        (reply(200, {"stat": "Not_Ok", "stCode": 100022}), False),
+        (reply(500, {"stat": "Ok"}), None),
+        (reply(200, {"stat": "Not_Ok"}), None),
+        (reply(200, {}), None),
+        (reply(401, {}), None),
+    ],
+)
+def test_an_answer_says_that_the_session_lives_or_is_dead_or_nothing_clear(
+    answer: Reply, *, alive: bool | None
+) -> None:
+    assert says_alive(answer) is alive
+
+
+# Evidence of a bot
+
+
+@pytest.mark.parametrize(
+    ("code", "about"),
+    [
+        *((code, "session") for code in ("100022", "401", "403")),
+        ("900901", "bearer"),
+        *((code, "other") for code in ("100008", "1037", "100021", "5203", "900800", "429", "400")),
+        *((code, "other") for code in ("424", "500", "502", "503", "504")),
+    ],
+)
+def test_evidence_means_the_same_however_it_is_handed_over(code: str, about: str) -> None:
+    table = {"code": code}
+    for evidence in (
+        *(code, int(code), f"HTTP {code}: no", f'"{code}"', table, {"code": int(code)}),
+        *({"stCode": code}, {"errorCode": code}, {"status": code}),
+        *({"status_code": int(code)}, {"statusCode": int(code)}),
+        *({"error": [{}, table]}, {"fault": table}, {"code": table}, [[table]]),
+        *({"body": json.dumps(table)}, {"Text": f"it said {code}"}, {"data": code}),
+    ):
+        means = read_evidence(evidence)
+
+        assert means.about == about
+        assert means.says.startswith(code)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a 401 after 503 tries", "401"),
+        ("a 403 for order 429", "403"),
+        ("5203 in 120 ms", "5203"),
+        ("price 500, quantity 429", "no code"),
+        ("order 10002277", "no code"),
+    ],
+)
+def test_of_several_numbers_in_a_text_a_price_is_no_status(text: str, said: str) -> None:
+    assert read_evidence(text).says.startswith(said)
+
+
+def wrapped(wrap: Callable[[object], object], times: int) -> object:
+    evidence: object = {"code": "5203"}
+    for _ in range(times):
+        evidence = wrap(evidence)
+    return evidence
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda inner: {"error": inner}, lambda inner: [inner], json.dumps],
+    ids=["a table", "a list", "a text"],
+)
+def test_evidence_is_looked_for_six_levels_deep_and_no_deeper(
+    wrap: Callable[[object], object],
+) -> None:
+    assert read_evidence(wrapped(wrap, 5)).about == "other"
+    assert read_evidence(wrapped(wrap, 6)).about == "session"
+
+
+@pytest.mark.parametrize(("before", "about"), [(19, "other"), (20, "session")])
+def test_evidence_is_looked_for_in_the_first_twenty_of_a_list(before: int, about: str) -> None:
+    assert read_evidence([*[0] * before, 5203]).about == about
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        None,
+        True,
+        {"code": True},
+        pytest.param(10**5000, id="huge"),
+        -1,
+        0.5,
+        "\ud800",
+        "[" * 20_000,
+    ],
+)
+def test_evidence_that_says_nothing_may_be_of_a_dead_session(evidence: object) -> None:
+    assert read_evidence(evidence).says == "no code that is known"
