@@ -1,9 +1,9 @@
 """What others send, or leave on the disk, damaged: nothing but what is documented comes of it.
 
-Each begins with something that is right, and damages it. `NEOD_TEST_PROFILE=long` has each of them,
-and every other property, tried some ten thousand times: about an hour.
+Each begins with something that is right, and damages it. `NEOD_TEST_PROFILE=long` has each of them
+tried 150,000 times: about an hour, in which no test may be held to hang.
 
-    NEOD_TEST_PROFILE=long pytest -m outer tests/outer/test_fuzz.py
+    NEOD_TEST_PROFILE=long pytest -m outer -o faulthandler_timeout=7200 tests/outer/test_fuzz.py
 """
 
 import json
