@@ -18,7 +18,6 @@ from tests.bench.storm.wire import Cut, Reply, Wire
 EVERY = 0.1  # seconds
 HARD = 40.0  # seconds after which a request is given up, whatever it waits for
 REJECT_TIME = 62.0  # seconds that a reject may take
-BEAT, PATIENT = 15.0, 3.0  # seconds between a watch's heartbeats, and that one may be late
 GONE = (trio.BrokenResourceError, trio.ClosedResourceError, OSError, Cut)
 HOLDS = {"not_ready", "broker_unavailable"}  # for which a wait holds on to its end
 ODD = {"too_many_connections", "shutting_down", "unknown_account"}
@@ -273,9 +272,7 @@ class Bot:
                 line: dict[str, object] = {"event": ""}
                 with trio.move_on_after(1):
                     line = json.loads(await wire.line())
-                silence = now() - beat - self._judge.paused(beat, now())
-                if silence > BEAT + PATIENT + self._judge.lag:
-                    self._judge.broke("watch", f"no heartbeat for {silence:.0f} s")
+                if self._judge.silent(beat):
                     return
                 if line["event"] == "heartbeat":
                     beat = now()

@@ -249,22 +249,7 @@ class Daemon:
             self._popen.kill()
             self._popen.wait()
 
-    # Its size
-
-    def descriptors(self) -> list[str]:
-        """What they are of, but for those of a login: one may wait for the next code."""
-        table = Path(f"/proc/{self.pid}/net/tcp").read_text().splitlines()[1:]
-        logins = {f"socket:[{line.split()[9]}]" for line in table}
-        found = []
-        for path in Path(f"/proc/{self.pid}/fd").iterdir():
-            with suppress(FileNotFoundError):
-                found.append(os.fspath(path.readlink()))
-        return sorted(one for one in found if one not in logins)
-
-    def resident(self) -> float:
-        """MB."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(status.partition("VmRSS:")[2].split()[0]) / 1000
+    # Its limits
 
     def limit_files(self, limit: int | None) -> None:
         """Leave it no more descriptors than it has, or as many as before."""

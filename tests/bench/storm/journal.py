@@ -46,6 +46,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.lines: list[Line] = []
         self.dead: dict[str, float] = {}  # token -> when neod was told that it is
+        self.sids = set[str]()
         self._path = path
         self._read = 0
 
@@ -68,6 +69,8 @@ class Journal:
         if before and before.fault and not line.fault and before.path == line.path:
             line.spoilt = before.fault
         self.lines.append(line)
+        if line.sid:
+            self.sids.add(line.sid)
         if line.dead and line.path.endswith(ORDERS):
             self.dead.setdefault(line.used, line.at)
 

@@ -9,7 +9,7 @@ import json
 import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -31,11 +31,17 @@ CANARIES = {
     "consumer_key:consumer_secret": _BASIC,
 }
 JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8,}")
+# In a log, of a bug.
+SIGNS = (" error bug", "Traceback (most recent call last)", "never awaited", "Exception ignored")
+UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 LAG = 0.5  # seconds that an answer may be under way, beside the bench's own lag
-SLACK = 5.0  # seconds that a request may take over its wait
+SLACK = 5.0  # seconds that a request may take over its wait …
+PROMPT = 2.0  # … and one that waits for nothing
 SHOWN = 12  # broken promises of a kind that are told whole
 STILL = 20.0  # seconds after which an account has to have done what it said it would …
 LOGIN_TIME = 75.0  # … and to have ended a login
+BEAT, LATE = 15.0, 3.0  # seconds between a watch's heartbeats, and that one may be late
+EVERY = 0.05  # seconds: how often the bench feels how late it is
 
 Trouble = Literal[
     "pause",  # no answer can be asked for
@@ -44,7 +50,7 @@ Trouble = Literal[
     "unwritten",  # what neod writes may not reach the disk
     "unkept",  # the same of the session
 ]
-Wish = Literal["renew", "unblock", "secrets"]
+Wish = Literal["renew", "unblock", "secrets", "pause"]
 
 
 def now() -> float:
@@ -136,8 +142,9 @@ class Broken(NamedTuple):
 
 
 class Judge:
-    def __init__(self, journal: Path) -> None:
-        self.began = now()
+    def __init__(self, journal: Path, clock: Callable[[], float] = now) -> None:
+        self.now = clock
+        self.began = clock()
         self.broken: list[Broken] = []
         self.asked: Counter[tuple[str, str]] = Counter()  # what was asked, and what came
         self.weighed: Counter[str] = Counter()  # what there was to judge
@@ -154,26 +161,46 @@ class Judge:
         self.words: list[Word] = []
         self.budgets: list[Budget] = []
         self.lag = 0.0  # of the bench, at worst
+        self._lags: list[tuple[float, float]] = []  # when it was late, and by how much
+        self._felt: float | None = None
         self.loose = set[str]()  # accounts that are not to be judged for being withheld
         self.journal = Journal(journal)
 
     def broke(self, promise: str, what: str) -> None:
-        self.broken.append(Broken(now(), promise, what))
+        self.broken.append(Broken(self.now(), promise, what))
 
     # When nothing can be expected of neod
 
+    def feel(self) -> None:
+        """To be called EVERY so many seconds: how late that is, is the bench's own doing."""
+        at = self.now()
+        late = 0.0 if self._felt is None else at - self._felt - EVERY
+        self._felt = at
+        self.lag = max(self.lag, late)
+        if late > EVERY:
+            self._lags.append((at, late))
+
+    def lagged(self, since: float) -> float:
+        """By how much the bench was late since then, at worst."""
+        worst = 0.0 if self._felt is None else self.now() - self._felt - EVERY
+        for at, late in reversed(self._lags):
+            if at < since:
+                break
+            worst = max(worst, late)
+        return max(0.0, worst)
+
     @contextmanager
     def during(self, *troubles: Trouble) -> Iterator[None]:
-        span = Span(now())
+        span = Span(self.now())
         for trouble in troubles:
             self.troubles[trouble].append(span)
         try:
             yield
         finally:
-            span.end = now()
+            span.end = self.now()
 
     def up(self) -> None:
-        self.ups.append(now())
+        self.ups.append(self.now())
         self.taken_up()
 
     def paused(self, begin: float, end: float) -> float:
@@ -188,57 +215,58 @@ class Judge:
 
     @contextmanager
     def wished(self, wish: Wish, *accounts: str) -> Iterator[None]:
-        word = Word(wish, accounts, Span(now()))
+        word = Word(wish, accounts, Span(self.now()))
         self.words.append(word)
         try:
             yield
         finally:
-            word.span.end = now()
+            word.span.end = self.now()
 
     def configured(self, budget: int) -> None:
         """The configuration was written, and has this budget."""
         if not self.budgets or self.budgets[-1].logins != budget:
-            self.budgets.append(Budget(budget, now()))
+            self.budgets.append(Budget(budget, self.now()))
 
     def taken_up(self) -> None:
         """It was read, as it stands."""
         for budget in self.budgets:
-            budget.taken_up = min(budget.taken_up, now())
+            budget.taken_up = min(budget.taken_up, self.now())
 
     # What bots were told
 
     def ask(self, account: str, after: int | None = None) -> Asked:
         known = self.known.get(account)
         floor = known.generation if known else 0
-        return Asked(now(), floor, known, self.lapsed[account], after)
+        return Asked(self.now(), floor, known, self.lapsed[account], after)
 
     def took(self, what: str, asked: float, wait: float = 0.0) -> None:
         """P5, of a request that has ended."""
-        end = now()
+        end = self.now()
         took = end - asked - self.paused(asked, end)
         self.slowest[what] = max(self.slowest[what], took - wait)
-        if took > wait + SLACK:
+        prompt = not wait and not self.troubled("crowd", asked - LATE, end)
+        if took > wait + (PROMPT + self.lagged(asked) if prompt else SLACK):
             self.broke("P5", f"{what} took {took:.1f} s, and was to wait for {wait:.1f}")
 
     def held_on(self, what: str, asked: float, wait: float) -> None:
         """A request that was to wait has ended without what it waited for."""
-        took = now() - asked
+        took = self.now() - asked
         if took < wait - 0.1:
             self.broke("P5", f"{what} ended after {took:.2f} s")
 
     def cut(self, what: str, began: float, opened: float, why: str) -> None:
         """P5, of a request that had no answer, on a wire that was opened then."""
         # A wire may have been cut by a death that its bot was too busy to see.
-        ended = now()
+        ended = self.now()
         if not self.troubled("down", min(began - 1.0, opened), ended):
             self.broke("P5", f"{what}: no answer within {ended - began:.1f} s: {why}")
 
     def served(
         self, account: str, generation: int, token: str, expires_at: float, asked: Asked, how: str
     ) -> None:
-        end, came = min(expires_at, ends_at(token)), now()
+        end, came = min(expires_at, ends_at(token)), self.now()
         name = f"{how}: {account}'s generation {generation}"
-        late = came - end - self.paused(asked.at, came) - self.lag
+        late = came - end - self.paused(asked.at, came) - self.lagged(end)
         if end <= asked.at or late > LAG:
             self.broke(
                 "P2",
@@ -261,13 +289,13 @@ class Judge:
         dead = self.journal.dead.get(token)
         if dead is None or any(-1 < death - dead < 1 for death in self.deaths):
             return False
-        return at - dead - self.paused(dead, at) > LAG + self.lag
+        return at - dead - self.paused(dead, at) > LAG + self.lagged(dead)
 
     def see(
         self, account: str, generation: int, token: str, expires_at: float, name: str = ""
     ) -> Known:
         """Note a session that was given to somebody."""
-        at = now()
+        at = self.now()
         known = self.all.get((account, generation))
         if known is None:
             known = Known(account, generation, token, expires_at, at, at)
@@ -283,11 +311,9 @@ class Judge:
 
     def withheld(self, account: str, code: str, detail: str, asked: Asked, how: str) -> None:
         """A plain read was answered with a problem."""
-        known, came = asked.known, now()
+        known, came = asked.known, self.now()
         if self._turned_away(code, asked.at, came):
             return
-        if code == "internal_error":
-            self.broke("bugs", f"{how}: {code} {detail}")
         if known is None or known.gone or account in self.loose or known.expires_at <= came:
             return
         self.follow()
@@ -306,7 +332,7 @@ class Judge:
         """Whether the answer is one of the moment, and in place then."""
         if code == "shutting_down":
             return self.troubled("down", asked, came)
-        return code == "too_many_connections" and self.troubled("crowd", asked - 2.0, came)
+        return code == "too_many_connections" and self.troubled("crowd", asked - LATE, came)
 
     def lost(self, known: Known) -> bool:
         """Whether it could not be kept for the start that came after it."""
@@ -315,8 +341,8 @@ class Judge:
 
     def told(self, account: str, generation: int, token: str, expires_at: float) -> None:
         """A watcher was given a session."""
-        end, came = min(expires_at, ends_at(token)), now()
-        if came - end - self.paused(end - 1, came) - self.lag > LAG:
+        end, came = min(expires_at, ends_at(token)), self.now()
+        if came - end - self.paused(end - 1, came) - self.lagged(end) > LAG:
             self.broke(
                 "P2", f"a watcher was given {account}'s {generation} at {came:.3f}, over at {end}"
             )
@@ -329,22 +355,34 @@ class Judge:
         if known is None or known.gone:
             return
         self.follow()
-        if known.expires_at - now() > LAG and known.token not in self.journal.dead:
+        if known.expires_at - self.now() > LAG and known.token not in self.journal.dead:
             self.broke(
                 "P1",
-                f"{account}'s {generation} was called lapsed {known.expires_at - now():.1f} s "
+                f"{account}'s {generation} was called lapsed {known.expires_at - self.now():.1f} s "
                 "before its end",
             )
 
     def said(self, where: str, body: bytes) -> None:
-        """P6, of an answer that holds no session."""
+        """P6, of an answer that holds no session, and that it tells of no bug."""
+        if b'"internal_error"' in body:
+            self.broke("bugs", f"{where}: {body.decode()}")
         for name in self.leaks(body.decode(errors="replace")):
             self.broke("P6", f"{name} is in an answer of {where}")
+
+    def wrote(self, name: str, text: str, *, log: bool) -> None:
+        """P6, of a file; and a log tells of bugs."""
+        for secret in self.leaks(text):
+            self.broke("P6", f"{secret} is in {name}")
+        for sign in SIGNS if log else ():
+            if (at := text.find(sign)) >= 0:
+                self.broke("bugs", f"{name}: {text[max(0, at - 30) : at + 3000]}")
+                break
 
     def leaks(self, text: str) -> list[str]:
         """What of the secrets is in a text."""
         found = [name for name, secret in CANARIES.items() if secret in text]
-        return [*found, "a token"] if JWT.search(text) else found
+        found += ["a token"] if JWT.search(text) else []
+        return [*found, "a sid"] if self.journal.sids.intersection(UUID.findall(text)) else found
 
     def drop(self, account: str) -> None:
         """A person took the account away, or its session."""
@@ -379,12 +417,26 @@ class Judge:
                 "P8", f"readyz said {ready} of {account} between two reads that said {first}"
             )
 
+    def silent(self, beat: float) -> bool:
+        """Whether a watcher that had the last heartbeat then has had none for too long."""
+        silence = self.now() - beat - self.paused(beat, self.now())
+        if silence <= BEAT + LATE + self.lagged(beat):
+            return False
+        self.broke("watch", f"no heartbeat for {silence:.0f} s")
+        return True
+
+    def met(self, said: bytes) -> None:
+        """P7: what another user was told who came to the socket."""
+        self.weighed["other users"] += 1
+        if said and b'"forbidden"' not in said:
+            self.broke("P7", f"another user was told {said[:300]!r}")
+
     def stands(
         self, account: str, state: str, since: float, due: float | None, asked: float
     ) -> None:
         """What status said: that something is under way, or due."""
         overdue = 0.0 if due is None else asked - due - self.paused(due, asked)
-        if overdue > STILL + self.lag:
+        if overdue > STILL:
             self.broke("stuck", f"{account} is {state}, and was due {overdue:.0f} s ago")
         lasts = asked - since - self.paused(since, asked)
         if due is None and state in ("starting", "renewing") and lasts > LOGIN_TIME:

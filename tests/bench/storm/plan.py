@@ -26,7 +26,7 @@ KINDS: dict[str, tuple[float, str]] = {
     "API": (2, "what the API answers: dead, unauthorized, another address, 503"),
     "hostile": (4, "slow heads, halves, garbage, floods, early ends, peers that read nothing"),
 }
-LONGER = {"small budget": 15.0}  # seconds: it shows only once logins are due
+LONGER = {"small budget": 15.0, "person": 10.0}  # seconds: it shows only once logins are due
 DAEMON_DIES = ("SIGKILL", "restart")
 QUIET = 3.0  # seconds at the end of the plan in which nothing is thrown
 STEPS = ("bearer", "login", "validate")

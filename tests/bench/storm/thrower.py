@@ -20,6 +20,21 @@ from tests.bench.storm.plan import KINDS, Throw
 from tests.bench.storm.wire import Reply, Wire
 from tests.fakes.hostile import GET, HOSTILE, attack
 
+# Root's files, but not its name: so the socket can be opened, and neod sees who has come.
+FOREIGNER = """
+import ctypes, os, socket, sys
+os.setresuid(-1, 65534, -1)
+ctypes.CDLL(None).setfsuid(0)
+peer = socket.socket(socket.AF_UNIX)
+peer.settimeout(10)
+try:
+    peer.connect(sys.argv[1])
+    peer.sendall(b"GET /v1/session HTTP/1.0\\r\\n\\r\\n")
+    sys.stdout.buffer.write(peer.recv(65536))
+except OSError:
+    pass
+"""
+HEEDED = 1.0  # seconds until a USR1 has been heeded
 TAKEN_UP = 3.5  # seconds until a HUP has been taken up
 
 
@@ -198,6 +213,8 @@ class Thrower:
         self._judge.asked["neoctl reload", f"exit {done.returncode}"] += 1
         if done.returncode == 0:
             self._judge.taken_up()
+        if done.returncode == 1:
+            self._judge.broke("bugs", f"neoctl reload: {(done.stdout + done.stderr).decode()}")
         return True
 
     async def _has_run(self, seconds: float) -> None:
@@ -226,14 +243,16 @@ class Thrower:
             with self._judge.wished("renew", "main", "family", "codes"):
                 async with self._daemon.held:
                     self._daemon.signal(signal.SIGUSR1)
-                await trio.sleep(each.lasts)
+                await trio.sleep(HEEDED)
             return True
         if each.how == "renew":
             with self._judge.wished("renew", "main"):
                 return await self._ask("/v1/renew", account="main") is not None
         async with self._person:
-            await self._ask("/v1/pause", account="main")
-            await trio.sleep(each.lasts)
+            paused = await self._ask("/v1/pause", account="main")
+            held = paused is not None and paused.status == 200
+            with self._judge.wished("pause", *(["main"] if held else [])):
+                await trio.sleep(each.lasts)
             for _ in range(20):  # or it would stay so
                 reply = await self._ask("/v1/resume", account="main")
                 if reply is not None and reply.status == 200:
@@ -328,8 +347,17 @@ class Thrower:
             async with trio.open_nursery() as nursery:
                 for peer in peers:
                     nursery.start_soon(attack, connect, peer)
+                nursery.start_soon(self._come_as_another)
                 nursery.start_soon(self._flood, count * 5)
         return True
+
+    async def _come_as_another(self) -> None:
+        """As nobody, whom the socket's mode lets in."""
+        if os.getuid() != 0:
+            return
+        words = [sys.executable, "-c", FOREIGNER, os.fspath(self._house.home.socket)]
+        done = await trio.run_process(words, capture_stdout=True, check=False)
+        self._judge.met(done.stdout)
 
     async def _flood(self, count: int) -> None:
         for _ in range(count):

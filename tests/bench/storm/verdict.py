@@ -8,6 +8,7 @@ TEN_MINUTES = 600.0
 SECOND_CHANCE = 1790.0  # seconds after a refusal in which nothing is tried without a word
 WRITTEN = 1.0  # seconds in which neod has written down what came of a request
 EARLY = 0.3125  # of its life, that a session is renewed ahead of its end at most
+SEEN = 0.15  # seconds until somebody has seen a new session
 AT_ONCE = 5.0  # seconds in which a login follows the wish for it, once it may
 
 
@@ -18,6 +19,7 @@ def conclude(judge: Judge) -> None:
         _budget(judge, account)
         _after_refusals(judge, account)
         _causes(judge, account)
+        _pauses(judge, account)
     for watch in judge.watches:
         _missed(judge, watch)
 
@@ -97,7 +99,7 @@ def _allowed_again(judge: Judge, account: str, refused: float, tried: float) -> 
         if account not in word.accounts or word.span.begin > tried:
             continue
         # Who changed the secrets may have done so while the login was under way.
-        late = 15.0 if word.wish == "secrets" else LAG
+        late = 15.0 if word.wish == "secrets" else 0.0
         if word.wish != "renew" and word.span.end + late >= refused:
             return True
     return False
@@ -156,10 +158,30 @@ def _wished(judge: Judge, before: Known, at: float) -> bool:
             continue
         if word.wish == "secrets" and word.span.end + 15.0 >= before.first:
             return True
-        since = before.first - judge.paused(word.span.begin, before.first) - LAG - judge.lag
+        since = before.first - judge.paused(word.span.begin, before.first) - SEEN - judge.lag
         if word.wish == "renew" and since <= word.span.begin and at <= word.span.end + AT_ONCE:
             return True
     return False
+
+
+def _pauses(judge: Judge, account: str) -> None:
+    """While a person has paused an account nobody logs in, but on a person's word."""
+    for pause in judge.words:
+        if pause.wish != "pause" or account not in pause.accounts:
+            continue
+        for line in judge.journal.of(account):
+            begin = judge.journal.begin(line)
+            if not pause.span.begin + LAG < begin <= line.at < pause.span.end:
+                continue
+            judge.weighed["tried in a pause"] += 1
+            renewed = any(
+                word.wish == "renew"
+                and account in word.accounts
+                and word.span.meets(begin - AT_ONCE, line.at)
+                for word in judge.words
+            )
+            if not renewed:
+                judge.broke("paused", f"{account} was paused, and tried at {line.at:.2f}")
 
 
 # The watch
