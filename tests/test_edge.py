@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neod.account.edge import DAY, Edge, daily, ends_there, learn, slack
+from neod.account.edge import DAY, Edge, daily, ends_there, gained_nothing, learn, slack
 
 MIDNIGHT = 1687977000.0  # 2023-06-29T00:00:00+05:30
 HOUR = 3600.0
@@ -121,3 +121,116 @@ def test_a_session_whose_renewal_taught_the_edge_is_never_renewed_before_it(
     assert edge is None or ends_there(edge, *new)
     if new[0] - old[0] > enough:
         assert edge is not None
+
+
+# How exact an end has to be
+
+
+def test_an_edge_is_told_as_a_time_of_day() -> None:
+    assert str(Edge(at=MIDNIGHT)) == "00:00:00 IST"
+
+
+@pytest.mark.parametrize(
+    ("life", "exact"), [(-5.0, 0.0), (0.0, 0.0), (20.0, 2.0), (600.0, 60.0), (8 * HOUR, 60.0)]
+)
+def test_an_end_may_be_off_by_a_tenth_of_the_life_or_a_minute(life: float, exact: float) -> None:
+    assert slack(life) == exact
+
+
+@pytest.mark.parametrize(
+    ("edge", "life", "off", "there"),
+    [
+        (Edge(at=MIDNIGHT), 100.0, -10, True),
+        (Edge(at=MIDNIGHT), 100.0, -11, False),
+        (Edge(at=MIDNIGHT), 100.0, 9999, True),  # of one from after it nothing is known
+        (Edge(at=MIDNIGHT, every=DAY), 100.0, 10, True),
+        (Edge(at=MIDNIGHT, every=DAY), 100.0, 11, False),
+        (Edge(at=MIDNIGHT, every=DAY), 100.0, -10, True),
+        (Edge(at=MIDNIGHT, every=DAY), 100.0, -11, False),
+        (Edge(at=MIDNIGHT, every=DAY), 8 * HOUR, 60, True),
+        (Edge(at=MIDNIGHT, every=DAY), 8 * HOUR, 61, False),
+        (Edge(at=MIDNIGHT, every=20.0), 300.0, 2, True),
+        (Edge(at=MIDNIGHT, every=20.0), 300.0, 3, False),
+        (Edge(at=MIDNIGHT, every=20.0), 300.0, -2, True),
+        (Edge(at=MIDNIGHT, every=20.0), 300.0, 18, True),
+        (Edge(at=MIDNIGHT, every=20.0), 300.0, 17, False),
+        (None, 100.0, 0, False),
+    ],
+)
+def test_a_session_ends_at_the_edge_if_its_end_is_as_exact_as_that(
+    edge: Edge | None, life: float, off: float, *, there: bool
+) -> None:
+    end = MIDNIGHT + off
+
+    assert ends_there(edge, end - life, end) is there
+
+
+@pytest.mark.parametrize(
+    ("later", "gained", "nothing"),
+    [
+        (11, 10, True),
+        (10, 10, False),
+        (11, 11, False),
+        (50, 0, True),
+        (0, 0, False),
+        (50, -5, True),
+    ],
+)
+def test_a_renewal_gained_nothing_if_it_came_later_than_its_end_did(
+    later: float, gained: float, *, nothing: bool
+) -> None:
+    old, new = (MIDNIGHT - 100, MIDNIGHT), (MIDNIGHT - 100 + later, MIDNIGHT + gained)
+
+    assert gained_nothing(old, new) is nothing
+    assert not gained_nothing(None, new)
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "known"),
+    [
+        (-90.0, 10.0, Edge(at=MIDNIGHT)),  # it ends there itself
+        (-89.0, 11.0, None),  # it outlived it
+        (-10.0, 90.0, Edge(at=MIDNIGHT, every=90.0)),
+        (-11.0, 89.0, None),
+        (0.0, HOUR, Edge(at=MIDNIGHT, every=HOUR)),
+        (0.0, HOUR + 1, Edge(at=MIDNIGHT, every=DAY)),
+    ],
+)
+def test_what_the_first_session_that_is_seen_after_an_edge_makes_of_it(
+    begin: float, end: float, known: Edge | None
+) -> None:
+    assert learn(Edge(at=MIDNIGHT), None, (MIDNIGHT + begin, MIDNIGHT + end)) == known
+
+
+@pytest.mark.parametrize("days", [-3, 0, 5])
+@pytest.mark.parametrize(
+    ("begin", "end", "outlived"),
+    [
+        (-100.0, 500.0, True),
+        (-60.0, 540.0, False),  # it may have begun after the edge
+        (-61.0, 539.0, True),
+        (-540.0, 60.0, False),  # it may have ended by it
+        (-539.0, 61.0, True),
+        (-10.0, DAY - HOUR, False),
+        (HOUR, DAY + HOUR, True),
+        (HOUR, DAY - HOUR, False),
+        (HOUR, HOUR + 600, False),
+        (-HOUR, 2 * DAY - HOUR, True),
+    ],
+)
+def test_an_edge_is_forgotten_when_a_session_lives_on_over_any_of_its_instants(
+    days: int, begin: float, end: float, *, outlived: bool
+) -> None:
+    edge, midnight = Edge(at=MIDNIGHT, every=DAY), MIDNIGHT + days * DAY
+
+    known = learn(edge, None, (midnight + begin, midnight + end))
+
+    assert known == (None if outlived else edge)
+
+
+def test_a_session_of_a_sandbox_outlives_an_edge_by_a_tenth_of_what_is_between_them() -> None:
+    edge = Edge(at=MIDNIGHT, every=20.0)
+
+    assert learn(edge, None, (MIDNIGHT - 100, MIDNIGHT + 22)) is None
+    assert learn(edge, None, (MIDNIGHT + 18, MIDNIGHT + 42)) == edge
+    assert learn(edge, None, (MIDNIGHT + 17.9, MIDNIGHT + 42)) is None

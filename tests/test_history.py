@@ -19,6 +19,7 @@ from neod.account.history import (
     Line,
     Outcome,
     Published,
+    Rejected,
     Result,
     Stamp,
     Step,
@@ -572,3 +573,115 @@ def test_the_generation_and_the_edge_are_the_last_that_were_written(writer: Writ
     assert (writer.history.generation, writer.history.edge) == (2, edge)
     writer.write(EdgeKnown(edge=None, **stamp(START)))
     assert writer.history.edge is None
+
+
+# Rejects and contentions
+
+A_REJECT = Rejected(at=START - 100, time="", generation=7, verdict="dead")
+
+
+@pytest.mark.parametrize(
+    ("since_contention", "since_reject", "over"),
+    [
+        (900, 3600, True),
+        (899, 3600, False),
+        (900, 3599, False),
+        (-100, 3600, False),
+        (5000, 60, False),
+    ],
+)
+def test_an_hour_without_rejects_and_a_quarter_without_contention_are_peace(
+    since_contention: float, since_reject: float, *, over: bool
+) -> None:
+    until = START - since_contention
+    before = History(contests=2, contended_until=until, rejected_at=START - since_reject)
+
+    after = advance(before, msgspec.structs.replace(A_REJECT, at=START))
+
+    assert (after.contests, after.contended_until) == ((0, 0.0) if over else (2, until))
+    assert after.rejected_at == START
+
+
+@pytest.mark.parametrize(
+    ("verdict", "stands"),
+    [
+        ("dead", "new"),
+        ("unclear", "new"),
+        ("of-a-later-version", "new"),
+        ("put_off", "old"),
+        ("alive", "none"),
+    ],
+)
+def test_a_reject_stands_unless_the_session_is_alive_or_it_was_put_off(
+    verdict: str, stands: str
+) -> None:
+    line = msgspec.structs.replace(A_REJECT, at=START, verdict=verdict)
+
+    after = advance(History(rejected=A_REJECT), line)
+
+    assert after.rejected == {"new": line, "old": A_REJECT, "none": None}[stands]
+    assert after.rejected_at == START
+
+
+@pytest.mark.parametrize(("contests", "cool"), [(0, 300), (1, 900), (2, 3600), (3, 3600)])
+def test_each_session_that_a_reject_brought_stands_longer_against_the_next_one(
+    contests: int, cool: float
+) -> None:
+    line = Published(at=START, time="", generation=8, expires_at=int(START) + 60)
+    rejected = advance(History(rejected=A_REJECT, contests=contests), line)
+    quiet = advance(History(contests=contests, contended_until=START + 60), line)
+
+    assert (rejected.contests, rejected.contended_until) == (contests + 1, START + cool)
+    assert rejected.rejected is None
+    assert (quiet.contests, quiet.contended_until) == (contests, 0.0)
+
+
+def test_a_reject_goes_over_to_the_generation_that_has_another_bearer_and_the_same_token() -> None:
+    line = Published(at=START, time="", generation=8, expires_at=0, bearer=True)
+    rejected = advance(History(rejected=A_REJECT, contests=1, contended_until=5.0), line)
+
+    assert rejected.rejected == msgspec.structs.replace(A_REJECT, generation=8)
+    assert (rejected.generation, rejected.contests, rejected.contended_until) == (8, 1, 5.0)
+    assert advance(History(), line).rejected is None
+
+
+# What counts against the budget
+
+
+def after_attempt(before: History, step: str, result: str, at: float = START) -> History:
+    line = Attempt(id=1, step=step, secrets="a", why="", at=at - 1, time="")
+    ended = Outcome(id=1, result=result, at=at, time="")
+    return advance(advance(before, line), ended)
+
+
+@pytest.mark.parametrize(
+    ("step", "result", "logins", "halves"),
+    [
+        ("login", "accepted", (5.0, START), (6.0,)),
+        ("login", "rejected", (5.0, START), (6.0,)),
+        ("login", "unavailable", (5.0,), (6.0, 7.0)),
+        ("first_factor", "accepted", (5.0,), (6.0, 7.0, START)),
+        ("first_factor", "rejected", (5.0, START), (6.0, 7.0)),
+        ("first_factor", "unavailable", (5.0,), (6.0, 7.0)),
+        ("bearer", "accepted", (5.0,), (6.0, 7.0)),
+        ("bearer", "rejected", (5.0,), (6.0, 7.0)),
+    ],
+)
+def test_a_login_counts_once_and_takes_the_half_with_it_that_led_to_it(
+    step: str, result: str, logins: tuple[float, ...], halves: tuple[float, ...]
+) -> None:
+    def ago(*times: float) -> tuple[float, ...]:  # small figures are seconds before the start
+        return tuple(START - at if at < 100 else at for at in times)
+
+    before = History(logins=ago(5.0), halves=ago(6.0, 7.0))
+
+    after = after_attempt(before, step, result)
+
+    assert (after.logins, after.halves) == (ago(*logins), ago(*halves))
+
+
+def test_logins_are_remembered_for_a_day_and_first_factors_for_ten_minutes() -> None:
+    before = History(logins=(START - DAY, START - DAY + 1), halves=(START - 600, START - 599))
+
+    assert after_attempt(before, "login", "accepted").logins == (START - DAY + 1, START)
+    assert after_attempt(before, "first_factor", "accepted").halves == (START - 599, START)

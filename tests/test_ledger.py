@@ -1,6 +1,8 @@
 """Ledgers on a real disk, and what becomes of damaged ones."""
 
+import errno
 import json
+import os
 import stat
 from collections.abc import Callable
 from itertools import count
@@ -446,6 +448,7 @@ def test_a_line_that_cannot_be_read_sets_the_file_aside(written: Path, line: byt
         b'{"ledger":1,"account":"other","salt":"00"}\n',
         HEADER[:-1],
         HEADER[:-9] + b"\n",
+        pytest.param(b"[" * 20_000 + b"\n", id="deep"),
     ],
 )
 def test_a_file_without_its_first_line_is_set_aside(path: Path, header: bytes) -> None:
@@ -612,3 +615,120 @@ async def test_a_fingerprint_outlives_the_shortening_of_the_file(path: Path) -> 
     before = await ledger.fingerprint(["a"])
     await ledger.append(attempt())
     assert await reopened(path).fingerprint(["a"]) == before
+
+
+async def test_a_fingerprint_is_the_same_in_every_version(path: Path) -> None:
+    begin(path, HEADER)
+
+    # Were it another, each account's secrets would count as changed, and never accepted.
+    assert await reopened(path).fingerprint(["a", "bc"]) == "3629de55e1743ac7269def7317234eba"
+
+
+async def test_a_fingerprint_outlives_damage_to_the_lines(written: Path) -> None:
+    before = await reopened(written).fingerprint(["a"])
+    begin(written, content(written), b"garbage\n")
+
+    ledger, damage = open_ledger(written, "main", CLOCK)
+
+    assert damage
+    assert await ledger.fingerprint(["a"]) == before
+
+
+# What reaches the disk
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bytes]]:
+    """What is synced: the name of each file by then, and what is in it."""
+    found: list[tuple[str, bytes]] = []
+    fsync = os.fsync
+
+    def seen(fd: int) -> None:
+        at = Path(f"/proc/self/fd/{fd}").readlink()
+        found.append((at.name, b"" if at.is_dir() else at.read_bytes()))
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", seen)
+    return found
+
+
+async def test_each_line_is_synced_when_append_returns(
+    written: Path, synced: list[tuple[str, bytes]]
+) -> None:
+    ledger = reopened(written)
+    for line in (attempt(2), outcome(2)):
+        await ledger.append(line)
+
+        assert synced.pop() == (written.name, content(written))
+        assert content(written).endswith(encoded([line])[0])
+    assert not synced
+
+
+def test_a_new_file_is_synced_and_so_is_its_name(
+    path: Path, synced: list[tuple[str, bytes]]
+) -> None:
+    reopened(path)
+
+    assert synced == [(f"{path.name}.new", content(path)), (path.parent.name, b"")]
+
+
+async def test_no_descriptor_is_left_open(written: Path) -> None:
+    def open_now() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    ledger = reopened(written)
+    await ledger.append(attempt(2))
+    before = open_now()
+    for number in range(3, 6):
+        await ledger.append(attempt(number))
+        reopened(written.with_name(f"{number}.ledger"))
+
+    assert open_now() == before
+
+
+async def test_a_line_that_cannot_be_written_down_is_not_owed(written: Path) -> None:
+    ledger = reopened(written)
+    with pytest.raises(UnicodeEncodeError):
+        await ledger.append(msgspec.structs.replace(outcome(2), detail="\ud800"))
+
+    await ledger.append(outcome(3))
+
+    assert list(ledger.lines) == [attempt(), outcome(), outcome(3)]
+    assert reopened(written).history == ledger.history
+
+
+async def test_a_line_of_which_only_a_part_was_written_means_a_disk_that_is_full(
+    written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, whole, write = reopened(written), content(written), os.write
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda fd, line: write(fd, line[:9]))
+        with pytest.raises(OSError, match="space") as full:
+            await ledger.append(attempt(2))
+
+    assert full.value.errno == errno.ENOSPC
+    assert content(written) == whole
+
+
+@pytest.mark.parametrize(
+    ("number", "begins"),
+    [
+        (errno.ENOSPC, True),
+        (errno.EDQUOT, True),
+        (errno.EFBIG, True),
+        (errno.EIO, False),
+        (errno.EROFS, False),
+    ],
+)
+def test_only_a_disk_that_is_full_lets_a_ledger_begin_later(
+    path: Path, monkeypatch: pytest.MonkeyPatch, number: int, *, begins: bool
+) -> None:
+    def failing(_fd: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", failing)
+    if begins:
+        assert "cannot be begun yet" in open_ledger(path, "main", CLOCK)[1]
+        return
+    with pytest.raises(OSError, match=os.strerror(number)):
+        open_ledger(path, "main", CLOCK)
