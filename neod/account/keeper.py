@@ -31,8 +31,9 @@ from neod.account.wishes import Adopting, Asked, NotUnblocked, Rejecting, Wishes
 from neod.clock import Clock, wait_until
 from neod.config import Account
 from neod.kotak.client import Send
+from neod.kotak.evidence import Evidence
 from neod.kotak.flows import Request, Totp
-from neod.kotak.replies import Evidence, LoginFailed, Reply
+from neod.kotak.replies import LoginFailed, Reply
 from neod.secrets import Secret, SecretUnavailable
 
 LOGIN_TIME = 60.0  # seconds for a login, whatever the number of its requests

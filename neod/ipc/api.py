@@ -29,7 +29,7 @@ from neod.ipc.http1 import Problem, Request, Response, Stream
 from neod.ipc.metrics import metrics
 from neod.ipc.readiness import Wanted, check, held
 from neod.ipc.watch import Send, Watchers
-from neod.kotak.replies import read_evidence
+from neod.kotak.evidence import read_evidence
 from neod.secrets import Secret
 
 T = TypeVar("T")

@@ -30,9 +30,10 @@ from neod.account.token import BadToken, read_claims
 from neod.ipc.api import ROUTES
 from neod.ipc.conversation import Conversation
 from neod.ipc.http1 import BadRequest, Problem, Request, parse, split_head
+from neod.kotak.evidence import read_evidence
 from neod.kotak.flows import Flow, Login, Password, Totp, Wanted, password_flow, totp_flow
 from neod.kotak.flows import Request as ToKotak
-from neod.kotak.replies import LoginFailed, Reply, read_evidence
+from neod.kotak.replies import LoginFailed, Reply
 from neod.sandbox.broker import Broker, make_token
 from neod.secrets import Secret
 from tests.fakes.asking import answer_of
