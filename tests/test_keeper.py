@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from neod.account.dialogue import stamp
 from neod.account.edge import DAY, Edge
+from neod.account.history import ANY_SECRETS, Carried, History, Suspect, Unblocked
 from neod.account.wishes import NotUnblocked
 from neod.sandbox.broker import Credentials, Settings, make_token
 from tests.fakes.clock import START
@@ -438,6 +440,27 @@ async def test_unblock_allows_one_attempt(autojump_clock: MockClock) -> None:
         await trio.sleep(10)
         assert len(world.kotak.logins) == 3
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("refusals", "ago", "needs_force"), [(1, 0, False), (2, DAY - 1, True), (2, DAY, False)]
+)
+async def test_unblock_needs_force_after_two_refusals_within_a_day(
+    autojump_clock: MockClock, refusals: int, ago: float, *, needs_force: bool
+) -> None:
+    suspects = (Suspect(ANY_SECRETS, refusals=refusals, refused_at=START - ago),)
+    world = World()
+    await world.ledger.append(Carried(at=START, time="", history=History(suspects=suspects)))
+    await world.keeper._see_secrets()
+    if needs_force:
+        with pytest.raises(NotUnblocked, match=f"{refusals} times"):
+            await world.keeper.unblock(SOMEBODY)
+        assert not world.ledger.history.pardoned
+
+    assert "one more login" in await world.keeper.unblock(SOMEBODY, force=needs_force)
+
+    assert world.ledger.history.pardoned
+    assert world.ledger.lines[-1] == Unblocked(word=SOMEBODY, **stamp(world.clock))
 
 
 async def test_unblock_of_an_account_that_is_well_does_nothing(autojump_clock: MockClock) -> None:
