@@ -1,7 +1,10 @@
 """The keeper against a broker that behaves, in virtual time. Nothing here touches a file."""
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import pairwise
+from typing import Never
 
 import pytest
 import trio
@@ -9,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from neod.account.dialogue import stamp
 from neod.account.edge import DAY, Edge
+from neod.account.history import ANY_SECRETS, Carried, History, Suspect, Unblocked
 from neod.account.wishes import NotUnblocked
 from neod.sandbox.broker import Credentials, Settings, make_token
 from tests.fakes.clock import START
@@ -455,6 +460,27 @@ async def test_unblock_allows_one_attempt(autojump_clock: MockClock) -> None:
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize(
+    ("refusals", "ago", "needs_force"), [(1, 0, False), (2, DAY - 1, True), (2, DAY, False)]
+)
+async def test_unblock_needs_force_after_two_refusals_within_a_day(
+    autojump_clock: MockClock, refusals: int, ago: float, *, needs_force: bool
+) -> None:
+    suspects = (Suspect(ANY_SECRETS, refusals=refusals, refused_at=START - ago),)
+    world = World()
+    await world.ledger.append(Carried(at=START, time="", history=History(suspects=suspects)))
+    await world.keeper._see_secrets()
+    if needs_force:
+        with pytest.raises(NotUnblocked, match=f"{refusals} times"):
+            await world.keeper.unblock(SOMEBODY)
+        assert not world.ledger.history.pardoned
+
+    assert "one more login" in await world.keeper.unblock(SOMEBODY, force=needs_force)
+
+    assert world.ledger.history.pardoned
+    assert world.ledger.lines[-1] == Unblocked(word=SOMEBODY, **stamp(world.clock))
+
+
 async def test_unblock_of_an_account_that_is_well_does_nothing(autojump_clock: MockClock) -> None:
     world = World()
     await world.run_for(10)
@@ -860,3 +886,62 @@ def test_p2_p3_whatever_the_broker_does_no_account_is_locked_and_no_dead_session
     if password != PASSWORD:
         assert len(world.kotak.logins) <= 2 + sum(fault is not None for fault in drawn)
         assert world.kotak.broker.refusals <= 2
+
+
+async def test_p2_a_session_that_lapsed_by_its_bearer_is_not_back_after_a_restart_and_a_step(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(Settings(life=DAY, bearer_life=3600))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run)
+        await trio.sleep(60)
+        assert world.board.valid()
+        world.kotak.always = lambda _: Refuse()
+        world.time.step(2 * 3600)
+        await trio.sleep(20)
+        assert world.board.valid() is None
+        nursery.cancel_scope.cancel()
+
+    world.time.step(-2 * 3600)
+    world.boot()
+    await world.run_for(5)
+
+    assert world.board.valid() is None
+
+
+async def test_what_keeps_a_login_from_being_begun_is_an_outage(autojump_clock: MockClock) -> None:
+    def unreachable(_: object) -> Never:
+        raise OSError(99, "Cannot assign requested address")
+
+    world = World()
+    world.keeper._connect = unreachable
+    await world.run_for(5)
+
+    failure = world.board.standing.last_failure
+    assert failure
+    assert (failure.kind, world.state) == ("unavailable", "backing_off")
+    assert "Cannot assign requested address" in failure.detail
+    assert not world.ledger.lines
+
+
+async def test_p5_a_login_that_gets_nowhere_ends_after_a_minute(
+    autojump_clock: MockClock,
+) -> None:
+    @asynccontextmanager
+    async def connecting(_: object) -> AsyncIterator[Never]:
+        await trio.sleep_forever()
+        yield
+
+    world = World()
+    world.keeper._connect = connecting
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run)
+        await trio.sleep(59)
+        assert world.board.standing.last_failure is None
+        await trio.sleep(2)
+        failure = world.board.standing.last_failure
+        nursery.cancel_scope.cancel()
+
+    assert failure
+    assert failure.kind == "unanswered"
+    assert "longer than 60 s" in failure.detail

@@ -12,11 +12,12 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from neod.account.history import COOL, Paused, Rejected, Word
 from neod.account.logbook import entries
 from neod.account.rejection import Answer
+from neod.account.wishes import Wishes
 from neod.ipc.http1 import Response
 from neod.ipc.peers import Peer
 from neod.kotak.evidence import EVIDENCE, read_evidence
@@ -600,3 +601,82 @@ def test_any_evidence_is_taken_and_none_of_it_is_repeated(evidence: object) -> N
     assert read_evidence(evidence).says in {means.says for _, means in EVIDENCE} | {
         "no code that is known"
     }
+
+
+# What is noted of a reject
+
+
+def verdicts(world: World) -> list[str]:
+    return [line.verdict for line in world.ledger.lines if isinstance(line, Rejected)]
+
+
+async def test_a_suspicion_is_over_once_the_broker_calls_the_session_alive(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(world_of_totp(A_DAY)) as world:
+        world.kotak.always = lambda _: Canned(503)
+        assert (await reject(world)).outcome == "deferred"
+        world.kotak.always = lambda seen: None if "orders" in seen.path else Canned(503)
+        await trio.sleep(11)
+        assert (await reject(world)).outcome == "alive"
+
+        world.kotak.always = None
+        await trio.sleep(HOUR)
+        assert verdicts(world) == ["unclear", "alive"]
+        assert (world.generation, accepted(world)) == (1, 1)
+
+
+async def test_a_bot_that_goes_on_while_it_is_contended_is_noted_every_five_minutes(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(World(msgspec.structs.replace(A_DAY, bearer_life=24 * HOUR))) as world:
+        await reject(world)
+        await trio.sleep(COOL[0] + 10)
+        assert (await reject(world)).outcome == "renewed"
+        for _ in range(14):
+            await trio.sleep(60)
+            assert (await reject(world)).outcome == "deferred"
+
+        assert verdicts(world) == ["unclear", "unclear", "put_off", "put_off"]
+
+
+async def test_a_bearer_that_came_from_a_reject_is_not_replaced_by_another_for_5_minutes(
+    autojump_clock: MockClock,
+) -> None:
+    dead = {"code": "900901"}
+    async with running(World(msgspec.structs.replace(A_DAY, bearer_life=24 * HOUR))) as world:
+        for _ in range(2):
+            assert (await reject(world, evidence=dead)).outcome == "renewed"
+            await trio.sleep(COOL[0] - 10)
+            answer = await reject(world, evidence=dead)
+            assert answer.outcome == "deferred"
+            assert "came from a reject" in answer.detail
+            await trio.sleep(15)
+
+        assert verdicts(world) == ["put_off", "put_off"]
+        assert (world.generation, accepted(world)) == (3, 1)
+
+
+async def test_a_bearer_that_cannot_be_renewed_is_doubted_as_its_session_is(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(world_of_totp(A_DAY)) as world:
+        assert (await reject(world, evidence={"code": "900901"})).outcome == "alive"
+        assert len(probes(world)) == 1
+
+
+async def test_who_rejected_what_has_been_replaced_is_told_so() -> None:
+    wishes, told = Wishes(), []
+
+    async def bot(generation: int) -> None:
+        answer = await wishes.reject(generation, DEAD, BOT)
+        assert answer
+        told.append((generation, answer.outcome))
+
+    async with trio.open_nursery() as bots:
+        for generation in (1, 1, 2):
+            bots.start_soon(bot, generation)
+            await wait_all_tasks_blocked()
+        assert told == [(1, "newer"), (1, "newer")]
+        wishes.answer(Answer("renewed", ""))
+    assert told[2:] == [(2, "renewed")]

@@ -1,6 +1,7 @@
 """The board: what is valid, what is final, and who hears of it."""
 
 import msgspec
+import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
@@ -196,3 +197,85 @@ def test_the_same_standing_again_is_no_news() -> None:
     assert shown.changed is before
     shown.stand(Standing(state="ok", since=0, why="because"))
     assert before.is_set()
+
+
+async def test_a_session_that_the_broker_called_dead_is_told_of_at_once_and_stays_so() -> None:
+    time = FrozenClock()
+    shown = board(time, hold(time))
+    before = shown.changed
+
+    shown.lapse()
+
+    assert before.is_set()
+    assert shown.valid() is None
+    assert shown.token_is_dead
+    assert [happening.event for happening in shown.events.since(1)] == ["expired"]
+
+
+def test_each_session_is_told_to_near_its_end_and_to_have_ended_once() -> None:
+    time = FrozenClock()
+    shown = Board("main", time.clock, margin=10.0)
+    assert shown.look() is None
+    for generation in (1, 2):
+        since = shown.events.count
+        shown.publish(hold(time, lives=100, generation=generation))
+        assert shown.look() == time.wall() + 90
+
+        time.advance(90)
+        assert shown.look() == shown.look() == time.wall() + 10
+        time.advance(10)
+        assert shown.look() is None
+        assert shown.look() is None
+        told = [happening.event for happening in shown.events.since(since)]
+        assert told == ["session", "expiring", "expired"]
+
+
+@pytest.mark.parametrize(
+    ("token_lives", "bearer_lives", "left", "lives"),
+    [(100, None, 70, 100), (100, 40, 10, 40), (100, 200, 70, 100), (100, 100, 70, 100)],
+)
+def test_a_session_lives_as_long_as_what_ends_first_by_the_clock_that_grants_less(
+    token_lives: int, bearer_lives: float | None, left: float, lives: float
+) -> None:
+    time = FrozenClock()
+    bearer = Bearer(token=Secret("x"), expires_in=bearer_lives)
+    held = hold(time, lives=token_lives, bearer=bearer)
+    time.advance(30)
+    assert (held.left(time.clock), held.lives) == (left, lives)
+
+    time.now -= 600
+    assert held.left(time.clock) == left
+    time.now += 600 + 5
+    assert held.left(time.clock) == left - 5
+
+
+@pytest.mark.parametrize("off", [0.0, 0.5, 1.0])
+def test_clocks_that_drift_apart_by_less_than_a_second_change_no_plan(off: float) -> None:
+    time = FrozenClock()
+    shown = board(time, hold(time, lives=1000))
+
+    time.now -= off
+    life = shown.life()
+
+    assert life
+    assert life.end == START + 1000 - (off if off == 1.0 else 0)
+
+
+def test_a_token_that_does_not_say_when_it_was_issued_was_so_when_it_came() -> None:
+    time = FrozenClock()
+    time.advance(0.7)
+    login = Login(
+        kind="view",
+        reply=SessionReply(token="token", sid="sid"),
+        claims=Claims(expires_at=int(START) + 100, issued_at=None, subject="", scope=()),
+        bearer=BEARER,
+        headers={},
+    )
+    sent = time.wall(), time.boot()
+    told = msgspec.structs.replace(
+        login, claims=msgspec.structs.replace(login.claims, issued_at=int(START) - 3)
+    )
+
+    for each, issued_at in ((login, START), (told, START - 3)):
+        held = from_login(account(), each, 1, sent=sent, clock=time.clock)
+        assert held.session.issued_at == issued_at

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neod.account.token import BadToken, read_claims
+from neod.account.token import FAR_FUTURE, BadToken, read_claims
+from neod.clock import rfc3339
 
 
 def token_of(claims: object) -> str:
@@ -88,3 +89,15 @@ def test_any_text_is_read_or_is_bad_and_the_message_holds_nothing_of_it(text: st
         read_claims(text)
     except BadToken as error:
         assert len(text) < 10 or text not in str(error)
+
+
+@pytest.mark.parametrize("exp", [0, 1, FAR_FUTURE])
+def test_a_token_may_end_at_any_second_that_india_can_write(exp: int) -> None:
+    assert read_claims(token_of({"exp": exp, "iat": exp})).expires_at == exp
+    assert read_claims(token_of({"exp": 1, "iat": exp})).issued_at == exp
+    assert rfc3339(FAR_FUTURE) == "9999-12-31T23:59:59+05:30"
+
+
+def test_what_is_no_word_in_a_scope_is_left_out() -> None:
+    assert read_claims(token_of({"exp": 1, "scope": ["View", 7, None]})).scope == ("View",)
+    assert read_claims(token_of({"exp": 1, "scope": {"View": 1}})).scope == ()

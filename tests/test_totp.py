@@ -67,3 +67,23 @@ def test_whatever_is_sent_is_new_and_not_about_to_turn(now: float, ahead: float,
     if wait == 0:
         there = now - ahead if abs(ahead) > 1.5 else now
         assert step * STEP <= there < step * STEP + STEP - LAST + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("now", "ahead", "step", "wait"),
+    [
+        (327.999, 0.0, 10, 0.0),
+        (328.0, 0.0, 11, 2.1),
+        (300.0, 1.5, 10, 0.0),
+        (300.0, -1.5, 10, 0.0),
+        (300.0, 1.6, 10, 1.7),
+        (329.0, -1.6, 11, 0.0),
+    ],
+)
+def test_a_step_ends_two_seconds_early_and_a_clock_is_off_from_a_second_and_a_half_on(
+    now: float, ahead: float, step: int, wait: float
+) -> None:
+    sent, after = next_step(now, ahead, 0)
+
+    assert sent == step
+    assert after == pytest.approx(wait)
