@@ -10,6 +10,7 @@ from typing import Never, Protocol
 import trio
 
 from neod.account.keeper import Keeper
+from neod.account.store import whose_of
 from neod.config import Account
 
 
@@ -131,7 +132,4 @@ def goes_on(old: Account, new: Account) -> bool:
     It may though the password or the number to log in with are others; not if whose it is, what
     kind it is or where it is good changed.
     """
-    return all(
-        getattr(old, name) == getattr(new, name)
-        for name in ("flow", "ucc", "second_factor", "environment", "endpoints")
-    )
+    return whose_of(old) == whose_of(new)

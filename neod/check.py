@@ -19,6 +19,7 @@ from neod.account.snapshot import ready_until
 from neod.clock import SYSTEM, clock_time, rfc3339
 from neod.config import Account, Config
 from neod.kotak.replies import header_safe
+from neod.paths import tilde
 from neod.process import harden
 from neod.secrets import Secret, SecretUnavailable, Source, read
 
@@ -198,9 +199,3 @@ def line(label: str, text: str, indent: str = "  ") -> str:
 def masked(who: str) -> str:
     """The end of a number or a name: enough to know it again."""
     return f"ending in {who[-4:]}" if len(who) >= 8 else "(too short to show)"
-
-
-def tilde(path: str, home: str) -> str:
-    """A path as a person writes it: below one's home it begins with a tilde."""
-    home = home.rstrip("/")
-    return f"~{path[len(home) :]}" if home and path.startswith(f"{home}/") else path

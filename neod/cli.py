@@ -16,7 +16,8 @@ import trio
 from neoctl.wire import socket_path
 from neod import __version__, check, config, daemon, install, log, login, paths, setup
 from neod.clock import SYSTEM
-from neod.ipc.listener import AlreadyRunning, Unusable, adoptable
+from neod.errors import AlreadyRunning, Unusable
+from neod.ipc.listener import adoptable
 from neod.process import harden
 from neod.sandbox import demo
 from neod.sandbox.broker import Broker, Settings

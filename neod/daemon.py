@@ -24,13 +24,15 @@ from neod.accounts import Accounts
 from neod.clock import GRAIN, SYSTEM, TICK, Clock, tick
 from neod.config import Account, Config, ConfigError
 from neod.config import Server as Limits
+from neod.errors import Unusable
 from neod.ipc.api import Api, Files
 from neod.ipc.clients import Client
 from neod.ipc.descriptors import affordable
-from neod.ipc.listener import PATIENCE, Adopted, Claim, Lock, Unusable, patiently
+from neod.ipc.listener import Adopted, Claim
 from neod.ipc.reads import Reads
 from neod.ipc.server import Server, only
 from neod.kotak.client import Send, connected
+from neod.lock import Lock, patiently
 from neod.lookout import Door, Lookout
 from neod.paths import make_private, open_to_others
 from neod.process import give_large_blocks_back, harden
@@ -38,6 +40,7 @@ from neod.reload import Reload
 from neod.status import Status
 from neod.systemd import notify, watchdog_time
 
+PATIENCE = 5.0  # seconds that systemd's neod gives the one before it to be gone
 Shutdown = Callable[[], Awaitable[None]]
 Beside = Callable[[Mapping[str, Keeper]], Awaitable[None]]
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import msgspec
 
-from neod.check import tilde
-from neod.ipc.listener import Lock, Unusable
+from neod.errors import Unusable
+from neod.lock import Lock
+from neod.paths import tilde
 
 SERVICE, SOCKET = UNITS = ("neod.service", "neod.socket")
 LIMIT = 60.0  # seconds for a command; a start takes at most 30

@@ -5,6 +5,7 @@ Whoever logs passes an event and fields, never a secret: secrets have a type tha
 
 import json
 import logging
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from typing import Literal
 from neod.clock import rfc3339
 
 FIELDS = "neod_fields"
+MINUTE = 60.0  # seconds
 _PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO}
 _logger = logging.getLogger("neod")
@@ -102,6 +104,25 @@ def to_journal(environ: Mapping[str, str]) -> bool:
 def with_priority(line: str, level: int) -> str:
     """A line as journald takes it: sd-daemon(3)."""
     return f"<{_PRIORITY.get(level, 6)}>{line}"
+
+
+class Seldom:
+    """For a line that others can cause as often as they like: it is logged once a minute."""
+
+    def __init__(self) -> None:
+        self._last = -math.inf
+        self._left_out = 0
+
+    def left_out(self, now: float) -> int | None:
+        """How many there were since the last line; None where this one is to be left out too.
+
+        `now` is in seconds, by any clock that is not set.
+        """
+        if now - self._last < MINUTE:
+            self._left_out += 1
+            return None
+        left_out, self._left_out, self._last = self._left_out, 0, now
+        return left_out
 
 
 def event(name: str, /, **fields: object) -> None:

@@ -21,9 +21,10 @@ from neod.account.session import Session
 from neod.account.wishes import Asked
 from neod.clock import SYSTEM
 from neod.config import Config
-from neod.ipc.api import Wanted, check
+from neod.errors import AlreadyRunning, Unusable
 from neod.ipc.http1 import Problem
-from neod.ipc.listener import AlreadyRunning, Lock, Unusable
+from neod.ipc.readiness import Wanted, check
+from neod.lock import Lock
 from neod.paths import make_private
 from neod.secrets import Secret
 

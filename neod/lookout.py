@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from neod import log
 from neod.account.events import News
 from neod.account.keeper import Keeper
-from neod.ipc.listener import Adopted, AlreadyRunning, Claim, Unusable
+from neod.errors import AlreadyRunning, Unusable
+from neod.ipc.listener import Adopted, Claim
 
 UNREACHED = "so nobody reaches neod"
 AGAIN = "systemctl --user restart neod.socket neod.service"

@@ -1,4 +1,4 @@
-"""Where neod's files are. Makes folders, reads nothing in them."""
+"""Where neod's files are, and what can be said of a path. Makes folders, reads no file."""
 
 import os
 import stat
@@ -47,3 +47,18 @@ def make_private(folder: Path) -> None:
             raise
     else:
         os.chmod(folder, 0o700)  # noqa: PTH101 - whatever the umask made of it
+
+
+def which_file(of: Path | int) -> tuple[int, int] | None:
+    """Which file it is; None if there is none."""
+    try:
+        found = os.fstat(of) if isinstance(of, int) else os.lstat(of)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def tilde(path: str, home: str) -> str:
+    """A path as a person writes it: below one's home it begins with a tilde."""
+    home = home.rstrip("/")
+    return f"~{path[len(home) :]}" if home and path.startswith(f"{home}/") else path

@@ -14,7 +14,7 @@ from tests.fakes.streams import Door
 
 # The machine that runs this is noisy: a slow example is no failure.
 settings.register_profile("neod", deadline=None)
-settings.register_profile("long", deadline=None, max_examples=20_000)
+settings.register_profile("long", deadline=None, max_examples=150_000)
 settings.load_profile(os.environ.get("NEOD_TEST_PROFILE", "neod"))
 
 

@@ -13,8 +13,17 @@ import pytest
 
 import neoctl
 from neod.account.session import Session as OnTheWire
-from tests.fakes.canned import A_SESSION, A_TOKEN, SESSION, TOKEN, CannedNeod, json_of, problem
-from tests.test_neoctl_cli import a_watch, line_of
+from tests.fakes.canned import (
+    A_SESSION,
+    A_TOKEN,
+    SESSION,
+    TOKEN,
+    CannedNeod,
+    a_watch,
+    json_of,
+    line_of,
+    problem,
+)
 
 ROOT = Path(__file__).parent.parent
 LIVES = msgspec.structs.replace(SESSION, expires_at=int(time.time()) + 3600)  # noqa: TID251

@@ -12,7 +12,7 @@ import pytest
 
 from neod import config
 from neod.account.policy import Rules
-from neod.check import Finding, describe, judge, line, masked, secret_lines, tilde, twins
+from neod.check import Finding, describe, judge, line, masked, secret_lines, twins
 from neod.config import Account, Config
 from neod.secrets import Secret, Source
 from tests.fakes.process import Home
@@ -191,12 +191,6 @@ def test_accounts_that_are_the_same_login_are_named() -> None:
 
 def test_what_could_move_the_cursor_is_not_printed() -> None:
     assert line("account", "a\x1b[2Jb", indent="") == "account          a?[2Jb"
-
-
-def test_a_path_below_ones_home_begins_with_a_tilde() -> None:
-    assert tilde("/h/u/x", "/h/u/") == "~/x"
-    assert tilde("/h/user/x", "/h/u") == "/h/user/x"
-    assert tilde("/x", "") == "/x"
 
 
 # As a process.

@@ -16,8 +16,8 @@ from neod.ipc.clients import Client, Entry, entries
 from neod.ipc.peers import Peer, process, unit_in
 from neod.ipc.reads import Reads
 from neod.ipc.server import Server
+from tests.fakes.desk import Desk
 from tests.fakes.streams import Door
-from tests.test_api import Desk
 
 
 class Clients(msgspec.Struct):

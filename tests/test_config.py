@@ -820,9 +820,17 @@ def test_a_password_file_that_is_not_there_yet_is_no_mistake(write: Write) -> No
     assert config.load(write(toml({"account": {"main": main}}))).accounts
 
 
-@pytest.mark.parametrize("name", ["~no-such-user/password", "pass\0word"])
-def test_a_path_that_leads_nowhere_does_not_break_the_reading(name: str) -> None:
-    read({"account": {"main": table(password={"file": name})}})
+def test_a_path_below_the_home_of_nobody_is_left_as_it_is() -> None:
+    password = accepted(password={"file": "~no-such-user/password"}).password
+
+    assert password is not None
+    assert password.name == os.fspath(FOLDER / "~no-such-user/password")
+
+
+def test_a_path_with_a_nul_is_a_mistake() -> None:
+    _, [mistake] = read({"account": {"main": table(password={"file": "pass\0word"})}})
+
+    assert mistake.startswith("account.main.password: expected a string, or a table")
 
 
 # Nothing slips

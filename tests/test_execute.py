@@ -13,8 +13,16 @@ import msgspec
 import pytest
 
 from neoctl import cli, env
-from tests.fakes.canned import A_SESSION, SESSION, TOKEN, CannedNeod, json_of, problem
-from tests.test_neoctl_cli import a_watch, line_of
+from tests.fakes.canned import (
+    A_SESSION,
+    SESSION,
+    TOKEN,
+    CannedNeod,
+    a_watch,
+    json_of,
+    line_of,
+    problem,
+)
 
 ROOT = Path(__file__).parent.parent
 Captured = pytest.CaptureFixture[str]

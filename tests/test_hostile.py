@@ -13,9 +13,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from neod import config
 from neod.ipc.reads import Reads
 from neod.ipc.server import Server
+from tests.fakes.desk import Desk
 from tests.fakes.hostile import GET, HOSTILE, attack
 from tests.fakes.streams import Door
-from tests.test_api import Desk
 
 EACH = 20  # peers of each kind
 

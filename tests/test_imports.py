@@ -158,7 +158,7 @@ IMPORTS = {path: imports(tree) for path, tree in SOURCES.items()}
 
 # One library, one door: module -> the only files that import it, and why.
 DOORS = {
-    "fcntl": ({"neod/ipc/listener.py"}, "locks are taken in one place"),
+    "fcntl": ({"neod/lock.py"}, "locks are taken in one place"),
     "h11": ({"neod/ipc/http1.py"}, "HTTP is parsed in one place, without a socket"),
     "httpx": ({"neod/kotak/client.py"}, "the only module that sends; httpx2 can replace it there"),
     "jwt": ({"neod/account/token.py"}, "a token is looked into in one place"),
@@ -187,6 +187,7 @@ PURE = {
     "neod/account/token.py": "a function of a string",
     "neod/account/totp.py": "a function of now",
     "neod/config.py": "read before the loop runs",
+    "neod/interview.py": "sans-IO: a generator of questions",
     "neod/ipc/http1.py": "sans-IO: bytes in, requests out",
     "neod/kotak/endpoints.py": "a table",
     "neod/kotak/flows.py": "sans-IO: generators of requests",
@@ -194,6 +195,8 @@ PURE = {
     "neod/sandbox/broker.py": "a state machine that is told the time",
     "neod/sandbox/faults.py": "a table",
     "neod/sandbox/lock.py": "a count",
+    "neod/table.py": "as the configuration",
+    "neod/values.py": "as the configuration",
 }
 
 # The wall clock can be stepped, so it is read where that is thought of: file -> why there.

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from neod import install
+from neod.errors import AlreadyRunning, Unusable
 from neod.install import Done, Programs, Site, is_ours, programs, render
-from neod.ipc.listener import AlreadyRunning, Lock, Unusable
+from neod.lock import Lock
 from tests.fakes.systemd import Systemd
 
 FOUND = Programs(("/venv/bin/neod",), ("/venv/bin/neoctl",))

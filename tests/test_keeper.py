@@ -107,6 +107,21 @@ async def test_p1_another_password_takes_no_session_away_over_a_restart(
     assert (world.generation, world.state) == (1, "ok")
 
 
+async def test_p2_another_number_takes_no_session_away_over_a_restart_and_is_logged_in_with(
+    autojump_clock: MockClock,
+) -> None:
+    world = World()
+    await world.run_for(10)
+
+    world.boot(mobile="+919999990000")  # which the broker does not know
+    assert world.board.valid()
+    await world.run_for(10)
+
+    assert world.board.valid()
+    assert world.state == "credentials_rejected"
+    assert len(world.kotak.logins) == 2
+
+
 async def test_a_password_that_changed_over_a_restart_is_tried_at_once(
     autojump_clock: MockClock,
 ) -> None:

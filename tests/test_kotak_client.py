@@ -110,6 +110,15 @@ async def test_a_reply_without_end_is_cut(autojump_clock: MockClock) -> None:
     assert given <= REPLY_MAX + 65536
 
 
+async def test_a_reply_whose_last_bytes_are_too_many_is_none_either(
+    autojump_clock: MockClock,
+) -> None:
+    async def handler(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, stream=Body(b"x" * (REPLY_MAX + 1)))
+
+    assert (await failure_of(handler)).kind == "unintelligible"
+
+
 async def test_a_redirect_is_not_followed(autojump_clock: MockClock) -> None:
     seen: list[str] = []
 

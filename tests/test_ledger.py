@@ -3,10 +3,8 @@
 import errno
 import json
 import os
-import resource
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
@@ -34,6 +32,7 @@ from neod.account.history import (
 from neod.account.ledger import LINES_KEPT, LINES_MAX, FileLedger, open_ledger
 from neod.clock import rfc3339
 from tests.fakes.clock import START, FrozenClock
+from tests.fakes.disk import disk_full
 from tests.test_history import LINES, fold
 
 CLOCK = FrozenClock().clock
@@ -92,17 +91,6 @@ def assert_set_aside(path: Path, whole: bytes) -> None:
     decision = policy.decide(START, None, ledger.history, "a", None, policy.Rules(), 0.5)
     assert (decision.do, decision.state) == ("wait", "credentials_rejected")
     assert reopened(path).history == ledger.history
-
-
-@contextmanager
-def disk_full(path: Path, room: int = 0) -> Iterator[None]:
-    """Let files grow no larger than this one is, and so many bytes more."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + room, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture

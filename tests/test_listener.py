@@ -1,7 +1,5 @@
 """The socket: who is there already is never disturbed, and what is systemd's stays systemd's."""
 
-import errno
-import fcntl
 import os
 import signal
 import socket
@@ -10,26 +8,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
-import trio
-from trio.testing import MockClock
 
 from neoctl.wire import distrust
-from neod.ipc.listener import (
-    PATIENCE,
-    Adopted,
-    AlreadyRunning,
-    Claim,
-    Lock,
-    Unusable,
-    adoptable,
-    patiently,
-)
+from neod.errors import AlreadyRunning, Unusable
+from neod.ipc.listener import Adopted, Claim, adoptable
+from neod.lock import Lock
 from neod.systemd import handed_over
-from tests.test_ledger import disk_full
 
 SOMEBODY_ELSE = 65534
 
@@ -283,61 +270,6 @@ def test_a_folder_that_is_a_file_is_no_folder(folder: Path) -> None:
     assert (folder / "file").read_text() == "precious"
 
 
-# The lock
-
-
-def test_a_lock_is_held_once_and_says_by_whom(folder: Path) -> None:
-    path = folder / "lock"
-    with Lock(path):
-        assert mode(path) == 0o600
-        assert path.read_text() == f"{os.getpid()}\n"
-        with pytest.raises(AlreadyRunning) as caught:
-            Lock(path)
-        assert caught.value.pid == os.getpid()
-        assert str(path) in str(caught.value)
-    assert path.read_text() == ""
-    with Lock(path):
-        pass
-
-
-@pytest.mark.parametrize("text", ["", "nobody", "-1"])
-def test_a_lock_that_does_not_say_by_whom_is_held_all_the_same(folder: Path, text: str) -> None:
-    path = folder / "lock"
-    path.write_text(text)
-    with path.open("r+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(AlreadyRunning, match="running already: ") as caught:
-            Lock(path)
-    assert caught.value.pid is None
-
-
-def test_a_longer_pid_than_ones_own_leaves_nothing_behind(folder: Path) -> None:
-    path = folder / "lock"
-    path.write_text("1234567890123456789\n")
-
-    with Lock(path):
-        assert path.read_text() == f"{os.getpid()}\n"
-
-
-def test_a_lock_on_a_full_disk_is_held_though_it_cannot_say_by_whom(folder: Path) -> None:
-    path = folder / "lock"
-    path.touch()
-    with disk_full(path), Lock(path):
-        with pytest.raises(AlreadyRunning) as caught:
-            Lock(path)
-        assert caught.value.pid is None
-
-
-def test_a_lock_does_not_follow_a_link(folder: Path) -> None:
-    (folder / "precious").write_text("precious")
-    (folder / "lock").symlink_to(folder / "precious")
-
-    with pytest.raises(OSError) as caught:  # noqa: PT011 - its errno is what counts
-        Lock(folder / "lock")
-    assert caught.value.errno == errno.ELOOP
-    assert (folder / "precious").read_text() == "precious"
-
-
 # A socket of systemd's
 
 
@@ -430,32 +362,6 @@ def test_what_systemd_hands_over_is_for_one_process_and_for_no_child(
     assert handed_over(environ, 7) == expected
     assert closed == expected
     assert environ == {"HOME": "/home/x"}
-
-
-async def test_a_neod_that_is_about_to_stop_is_waited_for(
-    folder: Path, autojump_clock: MockClock
-) -> None:
-    async def stop_in(seconds: float) -> None:
-        with Lock(folder / "lock"):
-            await trio.sleep(seconds)
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(stop_in, 3)
-        await trio.testing.wait_all_tasks_blocked()
-        began = trio.current_time()
-        with await patiently(partial(Lock, folder / "lock"), PATIENCE):
-            assert 3 <= trio.current_time() - began < 3.1
-
-
-async def test_a_neod_that_stays_is_waited_for_no_longer_than_that(
-    folder: Path, autojump_clock: MockClock
-) -> None:
-    with Lock(folder / "lock"):
-        for patience in (PATIENCE, 0.0):
-            began = trio.current_time()
-            with pytest.raises(AlreadyRunning):
-                await patiently(partial(Lock, folder / "lock"), patience)
-            assert trio.current_time() - began == pytest.approx(patience, abs=0.1)
 
 
 # /tmp/neod-UID, which anybody can make

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from neod.ipc.listener import Adopted, Claim, Lock
+from neod.ipc.listener import Adopted, Claim
+from neod.lock import Lock
 from neod.lookout import Door
 
 

@@ -15,9 +15,9 @@ from neod.ipc.reads import Reads
 from neod.sandbox.broker import Settings
 from tests.fakes.asking import answer_of
 from tests.fakes.clock import START
+from tests.fakes.desk import Desk
 from tests.fakes.kotak import Canned
 from tests.fakes.world import World
-from tests.test_api import Desk
 
 HOUR = 3600.0
 Labels = tuple[tuple[str, str], ...]

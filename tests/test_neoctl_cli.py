@@ -16,7 +16,18 @@ import pytest
 
 from neoctl import __version__, cli, client, wire
 from neod.ipc.http1 import parse
-from tests.fakes.canned import A_SESSION, A_TOKEN, SESSION, TOKEN, CannedNeod, json_of, ok, problem
+from tests.fakes.canned import (
+    A_SESSION,
+    A_TOKEN,
+    SESSION,
+    TOKEN,
+    CannedNeod,
+    a_watch,
+    json_of,
+    line_of,
+    ok,
+    problem,
+)
 
 ROOT = Path(__file__).parent.parent
 Captured = pytest.CaptureFixture[str]
@@ -683,22 +694,6 @@ def test_a_name_in_another_script_survives_a_locale_that_lacks_it(
 
 
 # The watch
-
-
-def line_of(event: str, generation: int | None = 7, **fields: object) -> bytes:
-    line = {
-        "event": event,
-        "account": "main",
-        "at": 1_700_000_000.0,
-        "state": "ok",
-        "generation": generation,
-        "detail": "",
-    }
-    return msgspec.json.encode(line | fields) + b"\n"
-
-
-def a_watch(*lines: bytes) -> bytes:
-    return b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n" + b"".join(lines)
 
 
 def watching(*argv: str) -> subprocess.Popen[bytes]:

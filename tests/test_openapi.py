@@ -17,12 +17,14 @@ from neod.account.events import Event
 from neod.account.history import Result, Verdict
 from neod.account.policy import State
 from neod.account.rejection import Outcome
-from neod.ipc.api import ROUTES, Wanted
+from neod.ipc.api import ROUTES
 from neod.ipc.http1 import Response
+from neod.ipc.metrics import STATES
+from neod.ipc.readiness import Wanted
 from neod.kotak.replies import Kind
 from tests import exchanges
 from tests.fakes.clock import FrozenClock
-from tests.test_api import STATES, Desk, post
+from tests.fakes.desk import Desk, post
 
 TEXT = (Path(__file__).parent.parent / "docs" / "openapi.yaml").read_text()
 DOCUMENT = yaml.safe_load(TEXT)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from neod.paths import config_file, make_private, state_folder
+from neod.paths import config_file, make_private, state_folder, tilde
 
 
 def mode(path: Path) -> int:
@@ -108,3 +108,9 @@ def test_a_file_above_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "state").touch()
     with pytest.raises(FileExistsError):
         make_private(tmp_path / "state/neod")
+
+
+def test_a_path_below_ones_home_begins_with_a_tilde() -> None:
+    assert tilde("/h/u/x", "/h/u/") == "~/x"
+    assert tilde("/h/user/x", "/h/u") == "/h/user/x"
+    assert tilde("/x", "") == "/x"

@@ -17,11 +17,11 @@ from neod.account.policy import MARGIN, State
 from neod.account.rejection import Outcome
 from neod.account.session import Session
 from neod.clock import TICK
-from neod.ipc import api, clients, conversation, watch
+from neod.ipc import api, clients, conversation, readiness, watch
 from neod.ipc.http1 import Problem
 from neod.kotak.replies import Kind
 from tests import exchanges
-from tests.test_api import Desk, told
+from tests.fakes.desk import Desk, told
 
 DOCUMENT = exchanges.DOCUMENT.read_text()
 
@@ -93,7 +93,7 @@ def test_the_routes_are_all_told_with_their_methods() -> None:
 
 
 def test_the_parameters_of_a_read_are_those_that_it_takes() -> None:
-    assert told_in("parameter of both") == {"account", "wait", *api.Wanted.__struct_fields__}
+    assert told_in("parameter of both") == {"account", "wait", *readiness.Wanted.__struct_fields__}
     assert f"at most {wire.WAIT_MAX:.0f} |" in DOCUMENT
 
 

@@ -17,8 +17,8 @@ from neod.ipc.conversation import Conversation
 from neod.ipc.reads import HEAD_SHORT, Reads, Ready
 from neod.ipc.server import Server
 from tests.fakes.clock import FrozenClock
+from tests.fakes.desk import HOUR, Desk, hold
 from tests.fakes.streams import Door
-from tests.test_api import HOUR, Desk, hold
 
 READ = b"GET /v1/session HTTP/1.1\r\nHost: neod\r\n\r\n"
 

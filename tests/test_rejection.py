@@ -4,7 +4,7 @@ import pytest
 
 from neod.account.policy import Life
 from neod.account.rejection import weigh
-from neod.kotak.replies import Evidence
+from neod.kotak.evidence import Evidence
 
 NOW = 1_700_000_000.0
 DEAD, BEARER = Evidence("session", "dead"), Evidence("bearer", "dead bearer")

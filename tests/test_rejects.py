@@ -20,8 +20,8 @@ from neod.account.rejection import Answer
 from neod.account.wishes import Wishes
 from neod.ipc.http1 import Response
 from neod.ipc.peers import Peer
+from neod.kotak.evidence import EVIDENCE, read_evidence
 from neod.kotak.flows import proof_of_life
-from neod.kotak.replies import EVIDENCE, read_evidence
 from neod.sandbox.broker import Flow, Kind, Settings
 from tests.fakes.clock import START
 from tests.fakes.kotak import Canned, Fault, Hang, Refuse, Seen

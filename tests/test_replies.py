@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from neod.kotak.evidence import read_evidence
 from neod.kotak.flows import BEARER, VIEW
 from neod.kotak.replies import (
     TABLE,
@@ -20,7 +21,6 @@ from neod.kotak.replies import (
     classify,
     clock_skew,
     read_bearer,
-    read_evidence,
     read_session,
     retry_after,
     says_alive,

@@ -1,6 +1,7 @@
 """Connections in virtual time: each bounded, and none a danger to the others or to the daemon."""
 
 import errno
+import logging
 import os
 import re
 import resource
@@ -24,7 +25,7 @@ from trio.testing import (
     wait_all_tasks_blocked,
 )
 
-from neod import config
+from neod import config, log
 from neod.ipc import clients
 from neod.ipc.conversation import Conversation, Respond
 from neod.ipc.descriptors import Spare, affordable
@@ -145,6 +146,12 @@ class Site:
         await wait_all_tasks_blocked()
 
 
+def logged(caplog: pytest.LogCaptureFixture, event: str) -> list[dict[str, object]]:
+    """The fields of each line of this event."""
+    lines = [record for record in caplog.records if record.getMessage() == event]
+    return [record.__dict__[log.FIELDS] for record in lines]
+
+
 async def serve(
     nursery: trio.Nursery,
     respond: Respond = echo,
@@ -227,16 +234,28 @@ async def test_who_waits_for_a_word_before_it_sends_a_body_is_given_it(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     client = (await serve(nursery)).connect()
-    head = b"POST / HTTP/%b\r\nExpect: 100-Continue\r\nContent-Length: 3\r\n\r\n"
+    await client.send(b"POST / HTTP/1.1\r\nExpect: 100-Continue\r\nContent-Length: 3\r\n\r\n")
 
-    await client.send(head % b"1.1")
     assert await client.stream.receive_some() == b"HTTP/1.1 100 Continue\r\n\r\n"
     assert (await client.ask(b"abc")).body == b"POST / 3"
 
-    for unasked in (head % b"1.1" + b"abc", head % b"1.0"):
-        await client.send(unasked)
-    await client.send(b"abc")
-    assert [(await client.answer()).status for _ in range(2)] == [200, 200]
+
+@pytest.mark.parametrize(
+    ("version", "head_first"), [(b"1.1", False), (b"1.0", True)], ids=["sent already", "HTTP/1.0"]
+)
+async def test_who_waits_for_no_word_is_given_none(
+    autojump_clock: MockClock, nursery: trio.Nursery, version: bytes, *, head_first: bool
+) -> None:
+    client = (await serve(nursery)).connect()
+    head = b"POST / HTTP/%b\r\nExpect: 100-Continue\r\nContent-Length: 3\r\n\r\n" % version
+    if head_first:
+        await client.send(head)
+        await wait_all_tasks_blocked()
+        answer = await client.ask(b"abc")
+    else:
+        answer = await client.ask(head + b"abc")
+
+    assert (answer.status, answer.body) == (200, b"POST / 3")
 
 
 async def test_head_gets_the_length_of_a_body_and_no_body(
@@ -270,22 +289,6 @@ async def test_after_http_1_0_or_close_the_connection_ends(
     assert answer.headers["connection"] == "close"
     assert await client.closed()
     assert trio.current_time() == 0
-
-
-async def test_who_asks_whether_to_go_on_with_the_body_is_told_so(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    client = (await serve(nursery)).connect()
-    head = b"POST /a HTTP/1.1\r\nExpect: 100-Continue\r\nContent-Length: 3\r\n\r\n"
-    await client.send(head)
-
-    assert await client.stream.receive_some() == b"HTTP/1.1 100 Continue\r\n\r\n"
-    assert (await client.ask(b"abc")).body == b"POST /a 3"
-    # Who has sent it already is not told, nor who speaks HTTP/1.0.
-    assert (await client.ask(head + b"abc")).body == b"POST /a 3"
-    await client.send(head.replace(b"1.1", b"1.0"))
-    await wait_all_tasks_blocked()
-    assert (await client.ask(b"abc")).body == b"POST /a 3"
 
 
 async def test_lines_may_end_in_lf_alone(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
@@ -643,6 +646,28 @@ async def test_other_trouble_at_the_door_is_waited_out_without_haste(
     assert (await client.answer()).status == 200
 
 
+async def test_trouble_at_the_door_that_comes_and_goes_is_a_line_a_minute(
+    autojump_clock: MockClock, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    door = Door()
+    faulty = Faulty(fileno=os.dup(door.socket.fileno()))
+    server = Server(faulty, echo)
+    await nursery.start(partial(server.serve, handler_nursery=nursery))
+
+    with caplog.at_level(logging.WARNING, "neod"):
+        while trio.current_time() < 100:
+            faulty.well = False
+            client = Client(door.connect())
+            await trio.sleep(1)
+            faulty.well = True
+            assert (await client.ask(GET)).status == 200
+
+    first, second = logged(caplog, "accept")
+    assert first == {"error": "No buffer space available", "left_out": 0}
+    assert isinstance(second["left_out"], int)
+    assert second["left_out"] > 500
+
+
 @pytest.mark.parametrize(
     ("limits", "said", "ends"),
     [
@@ -966,6 +991,22 @@ async def test_p7_any_other_user_is_refused_root_too(path: Path) -> None:
         assert (answer.status, answer.code) == (403, "forbidden")
         assert str(uid).encode() in answer.body
         assert await client.closed()
+
+
+async def test_another_user_who_does_not_give_up_is_a_line_a_minute(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    admit = only(1000)
+
+    with caplog.at_level(logging.WARNING, "neod"):
+        for pid in range(100):
+            assert admit(Peer(pid=pid, uid=1001, gid=1001)) is not None
+            await trio.sleep(1)
+
+    assert logged(caplog, "foreign_peer") == [
+        {"uid": 1001, "pid": 0, "left_out": 0},
+        {"uid": 1001, "pid": 60, "left_out": 59},
+    ]
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")

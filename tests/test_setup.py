@@ -17,17 +17,12 @@ from hypothesis import strategies as st
 
 from neod import config
 from neod.config import ConfigError
+from neod.interview import Ask, Dialogue, Plan, T, interview, replace_it
 from neod.secrets import Secret
 from neod.setup import (
-    Ask,
-    Dialogue,
-    Plan,
-    T,
     farewell,
-    interview,
     put_in_place,
     render,
-    replace_it,
 )
 from tests import screens
 from tests.fakes.keyring_backend import KeyringFolder

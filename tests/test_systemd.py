@@ -1,5 +1,6 @@
 """What systemd is told, as its manuals have it, over a socket that plays systemd."""
 
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -50,10 +51,22 @@ def test_a_message_is_never_longer_than_systemd_takes(
     assert 1000 < len(sock.recv(9999)) <= 4096
 
 
-@pytest.mark.parametrize("address", ["", "relative", "/nowhere/notify"])
-def test_a_systemd_that_is_not_there_is_no_trouble(address: str) -> None:
-    notify({"NOTIFY_SOCKET": address}, READY=1)
-    notify({}, READY=1)
+@pytest.mark.parametrize("environ", [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "relative"}])
+def test_without_systemd_nothing_is_sent_and_nothing_said_of_it(
+    environ: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, "neod"):
+        notify(environ, READY=1)
+
+    assert caplog.messages == []
+
+
+def test_a_systemd_that_does_not_listen_is_logged_and_no_more(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    notify({"NOTIFY_SOCKET": "/nowhere/notify"}, READY=1)
+
+    assert caplog.messages == ["notify"]
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,13 @@ from neod.account.events import Event, Events, News
 from neod.account.history import Word
 from neod.ipc.api import Api
 from neod.ipc.http1 import Stream, parse
-from neod.kotak.replies import read_evidence
+from neod.kotak.evidence import read_evidence
 from neod.sandbox.broker import Settings
 from tests.fakes.clock import START, VirtualClock
+from tests.fakes.desk import Desk, code, told
 from tests.fakes.kotak import Canned, Hang
 from tests.fakes.streams import Door
 from tests.fakes.world import SOMEBODY, World, world_of_totp
-from tests.test_api import Desk, code, told
 from tests.test_daemon import running
 
 HOUR = 3600.0

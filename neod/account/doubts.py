@@ -16,8 +16,9 @@ from neod.account.rejection import Answer
 from neod.account.session import Board, Held
 from neod.account.wishes import Rejecting
 from neod.clock import Clock, clock_time
+from neod.kotak.evidence import Evidence
 from neod.kotak.flows import Request, proof_of_life
-from neod.kotak.replies import Evidence, LoginFailed, Reply, says_alive
+from neod.kotak.replies import LoginFailed, Reply, says_alive
 
 ALIVE_FOR = 10.0  # seconds that the broker's word on whether a session is alive is good for
 SAID_AGAIN = 300.0  # seconds after which one more reject that leads to nothing is written down

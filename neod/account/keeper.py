@@ -31,8 +31,9 @@ from neod.account.wishes import Adopting, Asked, NotUnblocked, Rejecting, Wishes
 from neod.clock import Clock, wait_until
 from neod.config import Account
 from neod.kotak.client import Send
+from neod.kotak.evidence import Evidence
 from neod.kotak.flows import Request, Totp
-from neod.kotak.replies import Evidence, LoginFailed, Reply
+from neod.kotak.replies import LoginFailed, Reply
 from neod.secrets import Secret, SecretUnavailable
 
 LOGIN_TIME = 60.0  # seconds for a login, whatever the number of its requests
@@ -117,8 +118,9 @@ class Keeper:
         await self._see_secrets()
         # Secrets that cannot be had now are no reason for a login, nor others to withhold what
         # the ones of before have brought.
-        known = self._secrets and self._kept.secrets
-        self._outdated = bool(known) and self._secrets != self._kept.secrets
+        kept = self._kept
+        changed = (self._secrets or kept.secrets, login_of(self.account))
+        self._outdated = bool(kept.login) and changed != (kept.secrets, kept.login)
 
     async def _turn(self) -> None:
         """See what is to be done, and do it, or wait until that may have changed."""

@@ -9,7 +9,7 @@ from neod.account.dialogue import record, stamp
 from neod.account.history import Published
 from neod.account.ledger import Ledger
 from neod.account.session import Board, Held
-from neod.account.store import Kept, Store, login_of, unusable
+from neod.account.store import Kept, Store, login_of, unusable, whose_of
 from neod.clock import Clock
 from neod.config import Account
 
@@ -19,7 +19,8 @@ class KeptSession:
 
     def __init__(self, board: Board, ledger: Ledger, store: Store, clock: Clock) -> None:
         self.secrets = ""  # the fingerprint of the secrets that the token was got with …
-        self.login = ""  # … and login_of() the account by then
+        self.login = ""  # … and login_of() and whose_of() the account by then
+        self._whose = ""
         self._board = board
         self._ledger = ledger
         self._store = store
@@ -40,6 +41,7 @@ class KeptSession:
         if self._not_resumed:
             return
         self.secrets, self.login = kept.secrets, kept.login
+        self._whose = kept.whose
         self._board.publish(kept.held)
         log.event("resumed", account=account.name, generation=generation)
 
@@ -70,12 +72,14 @@ class KeptSession:
 
     def got_with(self, secrets: str, account: Account) -> None:
         """Note what the next token to be kept was got with."""
-        self.secrets, self.login = secrets, login_of(account)
+        self.secrets = secrets
+        self.login, self._whose = login_of(account), whose_of(account)
 
     async def keep(self, held: Held) -> None:
         """Keep this in place of what was kept."""
+        kept = Kept(held=held, secrets=self.secrets, login=self.login, whose=self._whose)
         try:
-            await self._store.save(Kept(held=held, secrets=self.secrets, login=self.login))
+            await self._store.save(kept)
         except OSError as error:
             why = f"the session will not outlive a restart: {error.strerror}"
             log.warning("store", account=self._board.account, why=why)

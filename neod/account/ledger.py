@@ -275,7 +275,7 @@ def _add(path: Path, line: bytes) -> None:
         size = os.fstat(fd).st_size
         try:
             if os.write(fd, line) != len(line):
-                raise OSError(28, "No space left on device")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(fd)
         except OSError:
             os.ftruncate(fd, size)

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from neod.account.policy import Life
-from neod.kotak.replies import Evidence
+from neod.kotak.evidence import Evidence
 
 YOUNG = 60.0  # seconds that a session has to live before a reject of it is believed, at most
 

@@ -42,6 +42,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     held: Held
     secrets: str  # the fingerprint of those it was got with
     login: str  # login_of() the account
+    whose: str = ""  # whose_of() it; an older version writes none, and is then judged by login
 
     def __repr__(self) -> str:
         return f"Kept({self.held.session!r})"
@@ -128,17 +129,31 @@ def login_of(account: Account) -> str:
     return hashlib.sha256(msgspec.json.encode(texts)).hexdigest()
 
 
+def whose_of(account: Account) -> str:
+    """A digest of whose a session is, of which kind, and where it is good.
+
+    With another number to log in with, it may still be the same.
+    """
+    urls = account.endpoints
+    texts = [
+        *(account.flow, account.second_factor, account.ucc),
+        *(account.environment, urls.session, urls.api, urls.login),
+    ]
+    return hashlib.sha256(msgspec.json.encode(texts)).hexdigest()
+
+
 def unusable(kept: Kept, account: Account, clock: Clock) -> str:
     """Why a kept session must not be put up; empty if it may.
 
     One whose bearer alone has ended may, where that can be renewed: it is not served until then,
-    and costs no login. Whether the secrets are still the same is not judged here.
+    and costs no login. Whether who logs in, and with what, is still the same is not judged here.
     """
     held = kept.held
     if held.session.account != account.name:
         return "it is of another account"
-    if kept.login != login_of(account):
-        return "the account has changed since: who logs in, how or where"
+    whose = whose_of(account) if kept.whose else login_of(account)
+    if (kept.whose or kept.login) != whose:
+        return "the account has changed since: whose it is, how it logs in or where"
     if (held.session.kind == "trade") != (account.second_factor != "none"):
         return "it is not of the kind that the account wants"
     if wrong := _wrong_session(held) or _wrong_times(held, clock):

@@ -10,7 +10,7 @@ import trio
 from neod.account.history import Word
 from neod.account.rejection import Answer
 from neod.config import Account
-from neod.kotak.replies import Evidence
+from neod.kotak.evidence import Evidence
 from neod.secrets import Secret
 
 ADOPTED_SOON = 3.0  # seconds in which a change of the configuration should be taken up

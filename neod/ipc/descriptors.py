@@ -2,7 +2,6 @@
 
 import os
 import resource
-from types import TracebackType
 from typing import Self
 
 import msgspec
@@ -33,12 +32,7 @@ class Spare:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.give()
 
     def give(self) -> bool:

@@ -6,93 +6,21 @@ somebody answers on is left alone whoever that is. What is adopted stays systemd
 never unlinked.
 """
 
-import fcntl
 import os
 import socket
 import stat
 import struct
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Self, TypeVar
-
-import trio
+from typing import Literal, Self
 
 from neoctl.wire import distrust
-from neod.paths import make_private, open_to_others
+from neod.errors import AlreadyRunning, Unusable
+from neod.lock import Lock
+from neod.paths import make_private, open_to_others, which_file
 
-T = TypeVar("T")
 Whereabouts = Literal["ours", "gone", "another's"]
 PATH_MAX = 107  # bytes of a Unix socket's path, by the kernel
-PATIENCE = 5.0  # seconds that systemd's neod gives the one before it to be gone
-AGAIN = 0.05  # seconds between two looks whether it is
-
-
-class AlreadyRunning(Exception):  # noqa: N818
-    """Another neod is there; `pid` is None where it cannot be told."""
-
-    def __init__(self, pid: int | None, where: Path, instead: str = "") -> None:
-        who = "" if pid is None else f" (pid {pid})"
-        what = f"; {instead}" if instead else ""
-        super().__init__(f"neod is running already{who}: it holds {where}{what}")
-        self.pid = pid
-
-
-class Unusable(Exception):  # noqa: N818
-    """The path cannot be used; str() says why, and what mends it."""
-
-
-class Lock:
-    """An exclusive lock on a file that holds its owner's pid. It goes with the process."""
-
-    def __init__(self, path: Path, instead: str = "") -> None:
-        """Take the lock. Raises AlreadyRunning, which says what to do `instead`, and OSError."""
-        self._path = path
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = os.pread(self._fd, 20, 0).strip()
-            os.close(self._fd)
-            raise AlreadyRunning(int(pid) if pid.isdigit() else None, path, instead) from None
-        with suppress(OSError):  # a disk that is full: who holds it is then not told
-            os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
-
-    @property
-    def stands(self) -> bool:
-        """True if whoever wants the lock next meets this one: its file is still there."""
-        return _inode(self._path) == _inode(self._fd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        # The file stays: a lock that is unlinked can be held twice.
-        os.ftruncate(self._fd, 0)
-        os.close(self._fd)
-
-
-async def patiently(take: Callable[[], T], patience: float) -> T:
-    """What `take` gives; for so many seconds it is tried again while another neod is there.
-
-    Raises AlreadyRunning, and what else `take` raises.
-    """
-    end = trio.current_time() + patience
-    while True:
-        await trio.lowlevel.checkpoint()
-        try:
-            return take()
-        except AlreadyRunning:
-            if trio.current_time() >= end:
-                raise
-        await trio.sleep(AGAIN)
 
 
 class Claim:
@@ -110,24 +38,19 @@ class Claim:
         try:
             _clear(path)
             self.socket = _bind(path)
-            self._inode = _inode(path)
+            self._inode = which_file(path)
         except BaseException:
-            self._lock.__exit__(None, None, None)
+            self._lock.close()
             raise
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.socket.close()
         if self.whereabouts() == "ours":
             self.path.unlink(missing_ok=True)
-        self._lock.__exit__(None, None, None)
+        self._lock.close()
 
     def whereabouts(self) -> Whereabouts:
         """What is at the path now."""
@@ -141,9 +64,9 @@ class Claim:
         """
         if not self._lock.stands:  # the folder was cleared
             self._lock, cleared = _lock_beside(self.path), self._lock
-            cleared.__exit__(None, None, None)
+            cleared.close()
         self.socket = _bind(self.path)
-        self._inode = _inode(self.path)
+        self._inode = which_file(self.path)
         return self.socket
 
 
@@ -155,19 +78,14 @@ class Adopted:
         self.socket = listening
         self.path = Path(listening.getsockname())
         self._lock = _lock_beside(self.path)
-        self._inode = _inode(self.path)
+        self._inode = which_file(self.path)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.socket.close()
-        self._lock.__exit__(None, None, None)
+        self._lock.close()
 
     def whereabouts(self) -> Whereabouts:
         """What is at the path now."""
@@ -226,17 +144,8 @@ def _lock_beside(path: Path) -> Lock:
     return Lock(path.with_name(f"{path.name}.lock"))
 
 
-def _inode(of: Path | int) -> tuple[int, int] | None:
-    """Which file it is; None if there is none."""
-    try:
-        found = os.fstat(of) if isinstance(of, int) else os.lstat(of)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
 def _whereabouts(path: Path, inode: tuple[int, int] | None) -> Whereabouts:
-    found = _inode(path)
+    found = which_file(path)
     if found is None:
         return "gone"
     return "ours" if found == inode else "another's"

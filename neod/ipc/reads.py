@@ -10,9 +10,10 @@ from functools import lru_cache
 import msgspec
 
 from neod.account.session import Held
-from neod.ipc.api import ANSWERS, Api, Wanted, check, refuse_browsers, wanted_of
+from neod.ipc.api import ANSWERS, Api, refuse_browsers, wanted_of
 from neod.ipc.clients import Client
 from neod.ipc.http1 import BadRequest, Problem, encode, parse, split_head
+from neod.ipc.readiness import Wanted, check
 
 HEAD_SHORT = 1024  # bytes: a longer head is not worth remembering
 HEADS = 256  # that are remembered

@@ -100,7 +100,7 @@ class Server:
         self._kept = Silent(self.limits.idle_timeout)  # … and who had an answer
         self._farewells = 0
         self._spare = Spare()
-        self._short = False  # of descriptors
+        self._trouble = log.Seldom()
         self._resume = float("inf")  # trio's time, when accepting goes on
         self._poller = select.epoll()
         self._draining = False
@@ -189,7 +189,6 @@ class Server:
             except OSError as error:
                 self._cannot_accept(error)
                 return count + 1
-            self._short = False
             self._safely(self._let_in, Connection(accepted, self._clock.boot()))
         return BATCH
 
@@ -251,9 +250,9 @@ class Server:
 
         None is left there to wait for a descriptor, since nobody can tell when there is one.
         """
-        if not self._short:
-            log.warning("accept", error=error.strerror)
-            self._short = True
+        left_out = self._trouble.left_out(trio.current_time())
+        if left_out is not None:
+            log.warning("accept", error=error.strerror, left_out=left_out)
         if error.errno in (errno.EMFILE, errno.ENFILE) and self._spare.give():
             with suppress(OSError):
                 accepted, _address = self._listening.accept()
@@ -401,11 +400,14 @@ def _too_many(why: str) -> Problem:
 
 def only(uid: int) -> Admit:
     """Admit the peers of one user: nobody else, and root is somebody else."""
+    knocks = log.Seldom()
 
     def admit(peer: Peer) -> Problem | None:
         if peer.uid == uid:
             return None
-        log.warning("foreign_peer", uid=peer.uid, pid=peer.pid)
+        left_out = knocks.left_out(trio.current_time())
+        if left_out is not None:
+            log.warning("foreign_peer", uid=peer.uid, pid=peer.pid, left_out=left_out)
         return Problem(
             "forbidden",
             f"this is the neod of uid {uid}, and you are uid {peer.uid}",

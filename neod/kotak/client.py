@@ -70,7 +70,7 @@ async def _send(client: httpx.AsyncClient, request: Request) -> Reply:
                         if len(body) > REPLY_MAX:
                             # Not `raise`: that would leave httpx's generators half way.
                             enough.cancel()
-                if enough.cancelled_caught:
+                if len(body) > REPLY_MAX:
                     raise LoginFailed("unintelligible", f"the reply to {name} is longer than 1 MiB")
                 headers = {k.lower(): v for k, v in response.headers.items()}
                 return Reply(response.status_code, headers, bytes(body))

@@ -15,7 +15,8 @@ from neod import config, daemon
 from neod.account.keeper import Keeper
 from neod.account.session import Board
 from neod.clock import SYSTEM, clock_time
-from neod.ipc.listener import AlreadyRunning, Claim, Unusable
+from neod.errors import AlreadyRunning, Unusable
+from neod.ipc.listener import Claim
 from neod.paths import config_file
 from neod.sandbox.broker import Broker, Settings
 from neod.sandbox.serve import listen, serve, settings_to_paste, url_of

@@ -16,34 +16,26 @@ import socket
 import sys
 import tempfile
 from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
 
 import trio
 
 from tests.bench.place import machine
 from tests.bench.storm.bots import ACCOUNTS, Bot, Gate
 from tests.bench.storm.house import Daemon, Disk, House, Sandbox
-from tests.bench.storm.judge import SHOWN, Judge
+from tests.bench.storm.judge import EVERY, SHOWN, Judge
 from tests.bench.storm.plan import KINDS, Throw, plan
+from tests.bench.storm.size import Size, grown, measure
 from tests.bench.storm.thrower import Thrower, cancelled_at_the_end
+from tests.bench.storm.verdict import conclude
 from tests.bench.storm.wire import Wire
 
 WARM = 2.0  # seconds without anything thrown at the begin
-GROWTH = 10.0  # MB that neod may be larger at the end than at the quiet moment before
 QUIET_TIME = 20.0  # seconds in which the last peer has to be gone, by all of neod's limits
 BUDGET_LIFE = 30.0  # seconds of a session
-
-
-class Size(NamedTuple):
-    files: list[str]
-    memory: float  # MB
-    connections: int
-
-    @property
-    def descriptors(self) -> int:
-        return len(self.files)
 
 
 class Storm:
@@ -94,13 +86,12 @@ class Storm:
                 await self._measure()
         await self.daemon.stop()
         self.look_for_leaks()
-        self.judge.conclude()
+        conclude(self.judge)
 
     async def _feel_the_lag(self) -> None:
         while True:
-            before = trio.current_time()
-            await trio.sleep(0.05)
-            self.judge.lag = max(self.judge.lag, trio.current_time() - before - 0.05)
+            self.judge.feel()
+            await trio.sleep(EVERY)
 
     async def _follow(self) -> None:
         while True:
@@ -113,30 +104,33 @@ class Storm:
         before = self.sizes[-1] if self.sizes else None
         size = await self._size()
         with trio.move_on_after(QUIET_TIME):
-            while size.connections > 1 or (before and size.descriptors > before.descriptors):
+            while grown(before, size):
                 await trio.sleep(0.25)
                 size = await self._size()
         self.sizes.append(size)
         self.gate.open()
-        if size.connections > 1:
-            self.judge.broke("growth", f"nobody asks, and {size.connections} are connected")
-        if before is None:
-            return
-        if size.descriptors > before.descriptors:
-            self.judge.broke("growth", f"descriptors: {before.files} -> {size.files}")
-        if size.memory > before.memory + GROWTH:
-            self.judge.broke("growth", f"MB: {before.memory:.1f} -> {size.memory:.1f}")
+        for what in grown(before, size):
+            self.judge.broke("growth", what)
 
     async def _size(self) -> Size:
         async with self.daemon.held:
-            with trio.fail_after(10):
+            with self._in_time(10):
                 wire = Wire(await trio.open_unix_socket(self.house.home.socket))
                 reply = await wire.ask("GET", "/v1/clients")
-                descriptors = self.daemon.descriptors()
+                clients = reply.fields["clients"]
+                assert isinstance(clients, list)
+                size = measure(self.daemon.pid, len(clients))
                 await wire.aclose()
-        clients = reply.fields["clients"]
-        assert isinstance(clients, list)
-        return Size(descriptors, self.daemon.resident(), len(clients))
+        return size
+
+    @contextmanager
+    def _in_time(self, seconds: float) -> Iterator[None]:
+        try:
+            with trio.fail_after(seconds):
+                yield
+        except trio.TooSlowError:
+            self.judge.broke("P5", f"nobody asks, and there is no answer within {seconds:.0f} s")
+            raise
 
     def look_for_leaks(self) -> None:
         """P6: in the log, the ledger, and in what children were given."""
@@ -147,11 +141,7 @@ class Storm:
             if path in own or not path.is_file() or path.suffix == ".session":
                 continue
             text = path.read_text(errors="replace")
-            for name in self.judge.leaks(text):
-                self.judge.broke("P6", f"{name} is in {path.name}")
-            if path.suffix == ".log" and " error bug" in text:
-                at = text.index(" error bug")
-                self.judge.broke("bugs", f"{path.name}: {text[max(0, at - 30) : at + 3000]}")
+            self.judge.wrote(path.name, text, log=path.suffix == ".log")
 
     # What is printed
 
@@ -175,18 +165,16 @@ class Storm:
             told = ", ".join(f"{came} {count}" for came, count in counts.most_common())
             slowest = f"; slowest {judge.slowest[what]:.2f} s" if what in judge.slowest else ""
             print(f"  {what:14} {told}{slowest}")
-        logins = sum(bool(line.get("token")) for line in judge.lines)
-        refused = sum(bool(line["refused"]) for line in judge.lines)
+        lines = judge.journal.lines
+        logins = sum(bool(line.token) for line in lines)
+        refused = sum(line.refused for line in lines)
         print(
             f"  the broker accepted {logins} factors and refused {refused}; generations: "
             + ", ".join(f"{name} {known.generation}" for name, known in judge.known.items())
         )
-        print(
-            "  size: "
-            + " -> ".join(
-                f"{size.memory:.1f} MB, {size.descriptors} descriptors" for size in self.sizes
-            )
-        )
+        print("  size: " + " -> ".join(map(str, self.sizes)))
+        weighed = ", ".join(f"{what} {count}" for what, count in judge.weighed.items())
+        print(f"  there was to judge: {weighed}")
         self._verdict()
 
     def _verdict(self) -> None:

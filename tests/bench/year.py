@@ -38,7 +38,7 @@ from neod.account.policy import State
 from neod.clock import INDIA, Clock
 from neod.config import Account, Flow
 from neod.kotak.client import EXCHANGE_TIME, Send, connected
-from neod.kotak.replies import read_evidence
+from neod.kotak.evidence import read_evidence
 from neod.sandbox.broker import ORDERS, Broker, Credentials, Settings
 from tests.fakes.kotak import Canned, Fault, Hang, KotakInMemory, Refuse, Seen
 from tests.fakes.world import SOMEBODY, TOTP, World

@@ -175,3 +175,19 @@ def _read(connection: socket.socket) -> bytes:
     while length and len(body) < int(length[1]):
         body += connection.recv(65536)
     return head + b"\r\n\r\n" + body
+
+
+def line_of(event: str, generation: int | None = 7, **fields: object) -> bytes:
+    line = {
+        "event": event,
+        "account": "main",
+        "at": 1_700_000_000.0,
+        "state": "ok",
+        "generation": generation,
+        "detail": "",
+    }
+    return msgspec.json.encode(line | fields) + b"\n"
+
+
+def a_watch(*lines: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n" + b"".join(lines)

@@ -20,8 +20,9 @@ from neod.account.history import Attempt, Outcome, Published
 from neod.account.keeper import Keeper
 from neod.account.session import Board, Held
 from neod.clock import Clock, tick
-from neod.ipc.api import Api, Wanted, check, held
+from neod.ipc.api import Api
 from neod.ipc.http1 import Problem, Request, Response
+from neod.ipc.readiness import Wanted, check, held
 from neod.sandbox import faults
 from neod.sandbox.broker import Broker, Credentials, Settings
 from tests.fakes.asking import answer_of

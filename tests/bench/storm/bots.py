@@ -18,8 +18,8 @@ from tests.bench.storm.wire import Cut, Reply, Wire
 EVERY = 0.1  # seconds
 HARD = 40.0  # seconds after which a request is given up, whatever it waits for
 REJECT_TIME = 62.0  # seconds that a reject may take
-PATIENT = 3.0  # seconds that a watch may be silent over its 15
 GONE = (trio.BrokenResourceError, trio.ClosedResourceError, OSError, Cut)
+HOLDS = {"not_ready", "broker_unavailable"}  # for which a wait holds on to its end
 ODD = {"too_many_connections", "shutting_down", "unknown_account"}
 ACCOUNTS = ("main", "main", "main", "main", "main", "codes", "codes", "codes", "family", "main")
 
@@ -114,12 +114,10 @@ class Bot:
                 why = f"{type(error).__name__} {error}, on a {'fresh' if fresh else 'kept'} wire"
         if reply is None or reply.headers.get("connection") == "close":
             await self._leave()
-        ended = now()
         self._judge.asked[what, str(reply.status) if reply else "cut"] += 1
         self._judge.took(what, began, wait)
-        # A wire may have been cut by a death that its bot was too busy to see.
-        if reply is None and not self._judge.paused(min(began - 1.0, self._opened), ended):
-            self._judge.broke("P5", f"{what}: no answer within {ended - began:.1f} s: {why}")
+        if reply is None:
+            self._judge.cut(what, began, self._opened, why)
         if reply is not None and reply.status >= 400:
             self._judge.asked[what, reply.code] += 1
             self._judge.asked[what, str(reply.status)] -= 1
@@ -184,7 +182,7 @@ class Bot:
         await self._reject(session["generation"], said)
 
     async def _reject(self, generation: int, said: Reply) -> None:
-        asked = self._judge.ask(self._account)
+        asked = self._judge.rejects(self._account, generation)
         body = json.dumps(
             {
                 "account": self._account,
@@ -194,8 +192,9 @@ class Bot:
         ).encode()
         reply = await self._ask("POST", "/v1/reject", body, wait=REJECT_TIME)
         if reply is not None and reply.status == 200:
-            self._judge.asked["reject", str(reply.fields["outcome"])] += 1
-            self._judge.rejected(self._account, generation, reply.fields, asked)
+            outcome, there = str(reply.fields["outcome"]), int(str(reply.fields["generation"]))
+            self._judge.asked["reject", outcome] += 1
+            self._judge.rejected(self._account, generation, outcome, there, asked)
 
     async def _call(self, base: str | None, headers: dict[str, str]) -> Reply | None:
         """A call of the broker's API."""
@@ -225,11 +224,14 @@ class Bot:
     async def _wait(self) -> None:
         wait = round(self._draw.uniform(0.1, 3), 1)
         known = self._judge.known.get(self._account)
-        after = f"&after={known.generation}" if known and self._draw.random() < 0.7 else ""
-        asked = self._judge.ask(self._account)
-        target = f"/v1/token?account={self._account}&wait={wait}{after}"
+        after = known.generation if known and self._draw.random() < 0.7 else None
+        asked = self._judge.ask(self._account, after)
+        target = f"/v1/token?account={self._account}&wait={wait}"
+        target += "" if after is None else f"&after={after}"
         reply = await self._ask("GET", target, wait=wait)
-        if reply is None or (after and reply.status != 200):
+        if reply is not None and reply.code in HOLDS:
+            self._judge.held_on(target, asked.at, wait)
+        if reply is None or (after is not None and reply.status != 200):
             return
         self._judge_read("token", reply, asked)
 
@@ -265,15 +267,18 @@ class Bot:
             self._judge.asked["/v1/watch", str(status)] += 1
             if status != 200:
                 return
-            heard = now()
+            beat = now()
             while True:
-                line = json.loads(await wire.line())
-                silence = now() - heard - self._judge.paused(heard, now())
-                if silence > 15 + PATIENT:
-                    self._judge.broke("watch", f"nothing was heard for {silence:.0f} s")
-                heard = now()
-                watch.opened = watch.opened or heard
-                self._hear(watch, line)
+                line: dict[str, object] = {"event": ""}
+                with trio.move_on_after(1):
+                    line = json.loads(await wire.line())
+                if self._judge.silent(beat):
+                    return
+                if line["event"] == "heartbeat":
+                    beat = now()
+                if line["event"]:
+                    watch.opened = watch.opened or now()
+                    self._hear(watch, line)
         finally:
             await trio.aclose_forcefully(stream)
 
@@ -282,6 +287,7 @@ class Bot:
         self._judge.asked["watch", event] += 1
         if event == "expired":
             generation = int(str(line["detail"]).split()[1])
+            watch.ended.setdefault((account, generation), now())
             self._judge.has_lapsed(account, generation)
         if event != "session":
             self._judge.said("watch", json.dumps(line).encode())

@@ -14,7 +14,7 @@ from typing import IO
 import trio
 
 from tests.bench.storm.broker import WHO
-from tests.bench.storm.judge import Judge
+from tests.bench.storm.judge import Judge, now
 from tests.fakes.process import Home
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -119,7 +119,7 @@ class House:
         ):
             accounts = accounts.replace(name, text)
         self.write("config.toml", accounts + SERVER + more)
-        self._judge.changed(self.budget)
+        self._judge.configured(self.budget)
 
 
 class Sandbox:
@@ -156,7 +156,7 @@ class Daemon:
         self._house = house
         self._judge = judge
         self._popen: subprocess.Popen[bytes] | None = None
-        self._down = judge.pause()
+        self._down = judge.during("pause", "down")
         self._down.__enter__()
 
     @property
@@ -190,6 +190,10 @@ class Daemon:
         if ready:
             self._down.__exit__(None, None, None)
             self._judge.up()
+        elif self.ended is None:
+            self._judge.broke("start", f"not ready within {START_TIME:.0f} s: {self.last_words}")
+            self.signal(signal.SIGKILL)
+            await self._gone(5)
 
     async def _ended(self, scope: trio.CancelScope) -> None:
         assert self._popen
@@ -219,9 +223,9 @@ class Daemon:
         return self._popen.poll()
 
     def _is_down(self) -> None:
-        self._down = self._judge.pause()
+        self._down = self._judge.during("pause", "down")
         self._down.__enter__()
-        self._judge.deaths.append(self._judge.pauses[-1][0])
+        self._judge.deaths.append(now())
 
     async def kill(self) -> None:
         self._is_down()
@@ -245,22 +249,7 @@ class Daemon:
             self._popen.kill()
             self._popen.wait()
 
-    # Its size
-
-    def descriptors(self) -> list[str]:
-        """What they are of, but for those of a login: one may wait for the next code."""
-        table = Path(f"/proc/{self.pid}/net/tcp").read_text().splitlines()[1:]
-        logins = {f"socket:[{line.split()[9]}]" for line in table}
-        found = []
-        for path in Path(f"/proc/{self.pid}/fd").iterdir():
-            with suppress(FileNotFoundError):
-                found.append(os.fspath(path.readlink()))
-        return sorted(one for one in found if one not in logins)
-
-    def resident(self) -> float:
-        """MB."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(status.partition("VmRSS:")[2].split()[0]) / 1000
+    # Its limits
 
     def limit_files(self, limit: int | None) -> None:
         """Leave it no more descriptors than it has, or as many as before."""

@@ -9,26 +9,48 @@ import json
 import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from tests.bench.storm.broker import WHO
+from tests.bench.storm.journal import Journal
 
+_BASIC = base64.b64encode(f"{WHO.consumer_key}:{WHO.consumer_secret}".encode()).decode()
 CANARIES = {
-    name: str(getattr(WHO, name))
-    for name in (
-        *("consumer_key", "consumer_secret", "access_token", "password", "mpin", "totp_secret"),
-    )
+    **{
+        name: str(getattr(WHO, name))
+        for name in (
+            *("consumer_key", "consumer_secret", "access_token", "password", "mpin"),
+            "totp_secret",
+        )
+    },
+    "consumer_key:consumer_secret": _BASIC,
 }
 JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8,}")
+# In a log, of a bug.
+SIGNS = (" error bug", "Traceback (most recent call last)", "never awaited", "Exception ignored")
+UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 LAG = 0.5  # seconds that an answer may be under way, beside the bench's own lag
-SLACK = 5.0  # seconds that a request may take over its wait
+SLACK = 5.0  # seconds that a request may take over its wait …
+PROMPT = 2.0  # … and one that waits for nothing
 SHOWN = 12  # broken promises of a kind that are told whole
-TEN_MINUTES = 600.0
+STILL = 20.0  # seconds after which an account has to have done what it said it would …
+LOGIN_TIME = 75.0  # … and to have ended a login
+BEAT, LATE = 15.0, 3.0  # seconds between a watch's heartbeats, and that one may be late
+EVERY = 0.05  # seconds: how often the bench feels how late it is
+
+Trouble = Literal[
+    "pause",  # no answer can be asked for
+    "down",  # neod is not there
+    "crowd",  # others take the places, or the descriptors
+    "unwritten",  # what neod writes may not reach the disk
+    "unkept",  # the same of the session
+]
+Wish = Literal["renew", "unblock", "secrets", "pause"]
 
 
 def now() -> float:
@@ -36,10 +58,17 @@ def now() -> float:
     return time.time()  # noqa: TID251 - a bench has no other clock
 
 
-def ends_at(token: str) -> float:
+def claims_of(token: str) -> dict[str, float]:
     """What the token itself says."""
     claims = token.split(".")[1]
-    return float(json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["exp"])
+    found: dict[str, float] = json.loads(
+        base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4))
+    )
+    return found
+
+
+def ends_at(token: str) -> float:
+    return float(claims_of(token)["exp"])
 
 
 class Known(msgspec.Struct):
@@ -53,6 +82,10 @@ class Known(msgspec.Struct):
     last: float  # … and last
     gone: bool = False  # the account, or whose it is, changed on a person's word
 
+    @property
+    def end(self) -> float:
+        return min(self.expires_at, ends_at(self.token))
+
 
 class Asked(NamedTuple):
     """What was known when a request went out; its answer is held against it."""
@@ -61,13 +94,7 @@ class Asked(NamedTuple):
     floor: int
     known: Known | None
     lapsed: int  # the newest generation that neod had said has lapsed
-
-
-class Rejected(NamedTuple):
-    asked: float
-    received: float
-    outcome: str
-    generation: int  # of the session that was there then
+    after: int | None = None  # a generation that is not to be the answer
 
 
 class Watch:
@@ -79,6 +106,33 @@ class Watch:
         self.opened = 0.0  # when the first line came
         self.closed = 0.0
         self.got: dict[tuple[str, int], float] = {}
+        self.ended: dict[tuple[str, int], float] = {}  # which it was told have lapsed
+
+
+class Span(msgspec.Struct):
+    begin: float
+    end: float = float("inf")
+
+    def within(self, begin: float, end: float) -> float:
+        """Seconds of it between the two moments."""
+        return max(0.0, min(end, self.end) - max(begin, self.begin))
+
+    def meets(self, begin: float, end: float) -> bool:
+        return self.begin <= end and begin <= self.end
+
+
+class Word(msgspec.Struct):
+    """What a person wished, and while it was being done."""
+
+    wish: Wish
+    accounts: tuple[str, ...]
+    span: Span
+
+
+class Budget(msgspec.Struct):
+    logins: int
+    written: float  # into the configuration
+    taken_up: float = float("inf")
 
 
 class Broken(NamedTuple):
@@ -88,77 +142,131 @@ class Broken(NamedTuple):
 
 
 class Judge:
-    def __init__(self, journal: Path) -> None:
-        self.began = now()
+    def __init__(self, journal: Path, clock: Callable[[], float] = now) -> None:
+        self.now = clock
+        self.began = clock()
         self.broken: list[Broken] = []
         self.asked: Counter[tuple[str, str]] = Counter()  # what was asked, and what came
+        self.weighed: Counter[str] = Counter()  # what there was to judge
         self.slowest: dict[str, float] = defaultdict(float)
         self.known: dict[str, Known] = {}  # the newest of an account
         self.all: dict[tuple[str, int], Known] = {}
+        self.of_token: dict[str, Known] = {}
         self.lapsed: dict[str, int] = defaultdict(int)
-        self.rejects: dict[tuple[str, int], list[Rejected]] = defaultdict(list)
+        self.doubted: dict[str, float] = {}  # token -> when a bot first rejected it
         self.watches: list[Watch] = []
-        self.pauses: list[list[float]] = []  # in which no answer can be asked for
+        self.troubles: dict[Trouble, list[Span]] = defaultdict(list)
         self.ups: list[float] = []  # when the daemon was started …
         self.deaths: list[float] = []  # … and when it was killed
-        self.changes: list[float] = []  # of the configuration, and words of a person
-        self.budgets: list[tuple[float, int]] = []  # since when which holds
+        self.words: list[Word] = []
+        self.budgets: list[Budget] = []
         self.lag = 0.0  # of the bench, at worst
+        self._lags: list[tuple[float, float]] = []  # when it was late, and by how much
+        self._felt: float | None = None
         self.loose = set[str]()  # accounts that are not to be judged for being withheld
-        self._journal = journal
-        self._read = 0
-        self.lines: list[dict[str, object]] = []
-        self.dead: dict[str, float] = {}  # token -> when neod was told that it is
+        self.journal = Journal(journal)
 
     def broke(self, promise: str, what: str) -> None:
-        self.broken.append(Broken(now(), promise, what))
+        self.broken.append(Broken(self.now(), promise, what))
 
     # When nothing can be expected of neod
 
+    def feel(self) -> None:
+        """To be called EVERY so many seconds: how late that is, is the bench's own doing."""
+        at = self.now()
+        late = 0.0 if self._felt is None else at - self._felt - EVERY
+        self._felt = at
+        self.lag = max(self.lag, late)
+        if late > EVERY:
+            self._lags.append((at, late))
+
+    def lagged(self, since: float) -> float:
+        """By how much the bench was late since then, at worst."""
+        worst = 0.0 if self._felt is None else self.now() - self._felt - EVERY
+        for at, late in reversed(self._lags):
+            if at < since:
+                break
+            worst = max(worst, late)
+        return max(0.0, worst)
+
     @contextmanager
-    def pause(self) -> Iterator[None]:
-        span = [now(), float("inf")]
-        self.pauses.append(span)
+    def during(self, *troubles: Trouble) -> Iterator[None]:
+        span = Span(self.now())
+        for trouble in troubles:
+            self.troubles[trouble].append(span)
         try:
             yield
         finally:
-            span[1] = now()
+            span.end = self.now()
 
     def up(self) -> None:
-        self.ups.append(now())
-
-    def changed(self, budget: int | None = None) -> None:
-        """The configuration has, or a person wants something."""
-        self.changes.append(now())
-        if budget is not None:
-            self.budgets.append((now(), budget))
+        self.ups.append(self.now())
+        self.taken_up()
 
     def paused(self, begin: float, end: float) -> float:
         """Seconds of the span in which the daemon was stopped, or not there."""
-        spans = ((max(begin, a), min(end, b)) for a, b in self.pauses)
-        return sum(max(0.0, b - a) for a, b in spans)
+        return sum(span.within(begin, end) for span in self.troubles["pause"])
+
+    def troubled(self, trouble: Trouble, begin: float, end: float) -> bool:
+        """True if it was so at any time between the two."""
+        return any(span.meets(begin, end) for span in self.troubles[trouble])
+
+    # What a person wants
+
+    @contextmanager
+    def wished(self, wish: Wish, *accounts: str) -> Iterator[None]:
+        word = Word(wish, accounts, Span(self.now()))
+        self.words.append(word)
+        try:
+            yield
+        finally:
+            word.span.end = self.now()
+
+    def configured(self, budget: int) -> None:
+        """The configuration was written, and has this budget."""
+        if not self.budgets or self.budgets[-1].logins != budget:
+            self.budgets.append(Budget(budget, self.now()))
+
+    def taken_up(self) -> None:
+        """It was read, as it stands."""
+        for budget in self.budgets:
+            budget.taken_up = min(budget.taken_up, self.now())
 
     # What bots were told
 
-    def ask(self, account: str) -> Asked:
+    def ask(self, account: str, after: int | None = None) -> Asked:
         known = self.known.get(account)
         floor = known.generation if known else 0
-        return Asked(now(), floor, known, self.lapsed[account])
+        return Asked(self.now(), floor, known, self.lapsed[account], after)
 
     def took(self, what: str, asked: float, wait: float = 0.0) -> None:
         """P5, of a request that has ended."""
-        end = now()
+        end = self.now()
         took = end - asked - self.paused(asked, end)
         self.slowest[what] = max(self.slowest[what], took - wait)
-        if took > wait + SLACK:
+        prompt = not wait and not self.troubled("crowd", asked - LATE, end)
+        if took > wait + (PROMPT + self.lagged(asked) if prompt else SLACK):
             self.broke("P5", f"{what} took {took:.1f} s, and was to wait for {wait:.1f}")
+
+    def held_on(self, what: str, asked: float, wait: float) -> None:
+        """A request that was to wait has ended without what it waited for."""
+        took = self.now() - asked
+        if took < wait - 0.1:
+            self.broke("P5", f"{what} ended after {took:.2f} s")
+
+    def cut(self, what: str, began: float, opened: float, why: str) -> None:
+        """P5, of a request that had no answer, on a wire that was opened then."""
+        # A wire may have been cut by a death that its bot was too busy to see.
+        ended = self.now()
+        if not self.troubled("down", min(began - 1.0, opened), ended):
+            self.broke("P5", f"{what}: no answer within {ended - began:.1f} s: {why}")
 
     def served(
         self, account: str, generation: int, token: str, expires_at: float, asked: Asked, how: str
     ) -> None:
-        end, came = min(expires_at, ends_at(token)), now()
+        end, came = min(expires_at, ends_at(token)), self.now()
         name = f"{how}: {account}'s generation {generation}"
-        late = came - end - self.paused(asked.at, came) - self.lag
+        late = came - end - self.paused(asked.at, came) - self.lagged(end)
         if end <= asked.at or late > LAG:
             self.broke(
                 "P2",
@@ -168,6 +276,8 @@ class Judge:
             self.broke("P2", f"{name} was served, though neod had said that it has lapsed")
         if generation < asked.floor:
             self.broke("generations", f"{name} came after {asked.floor}")
+        if generation == asked.after:
+            self.broke("generations", f"{name} came, though one after it was asked for")
         self.see(account, generation, token, expires_at, name)
         if self._knew(token, asked.at):
             self.broke(
@@ -176,20 +286,21 @@ class Judge:
 
     def _knew(self, token: str, at: float) -> bool:
         """Whether neod had read by then that the broker calls it dead, and lived to know it."""
-        dead = self.dead.get(token)
+        dead = self.journal.dead.get(token)
         if dead is None or any(-1 < death - dead < 1 for death in self.deaths):
             return False
-        return at - dead - self.paused(dead, at) > LAG + self.lag
+        return at - dead - self.paused(dead, at) > LAG + self.lagged(dead)
 
     def see(
         self, account: str, generation: int, token: str, expires_at: float, name: str = ""
     ) -> Known:
         """Note a session that was given to somebody."""
-        at = now()
+        at = self.now()
         known = self.all.get((account, generation))
         if known is None:
             known = Known(account, generation, token, expires_at, at, at)
             self.all[account, generation] = known
+            self.of_token.setdefault(token, known)
         elif (known.token, known.expires_at) != (token, expires_at):
             self.broke("generations", f"{name} has another token or end than before")
         known.last = at
@@ -200,15 +311,13 @@ class Judge:
 
     def withheld(self, account: str, code: str, detail: str, asked: Asked, how: str) -> None:
         """A plain read was answered with a problem."""
-        known, came = asked.known, now()
-        if code in ("too_many_connections", "shutting_down"):
+        known, came = asked.known, self.now()
+        if self._turned_away(code, asked.at, came):
             return
-        if code == "internal_error":
-            self.broke("bugs", f"{how}: {code} {detail}")
         if known is None or known.gone or account in self.loose or known.expires_at <= came:
             return
         self.follow()
-        if known.token in self.dead:
+        if known.token in self.journal.dead or self.lost(known):
             return
         self.broke(
             "P1",
@@ -219,10 +328,21 @@ class Judge:
             f"{came - max(self.ups, default=0):.2f} s after a start: {code} {detail}",
         )
 
+    def _turned_away(self, code: str, asked: float, came: float) -> bool:
+        """Whether the answer is one of the moment, and in place then."""
+        if code == "shutting_down":
+            return self.troubled("down", asked, came)
+        return code == "too_many_connections" and self.troubled("crowd", asked - LATE, came)
+
+    def lost(self, known: Known) -> bool:
+        """Whether it could not be kept for the start that came after it."""
+        unkept = self.troubled("unkept", known.first - 1.0, known.first + 1.0)
+        return unkept and any(known.first <= up for up in self.ups)
+
     def told(self, account: str, generation: int, token: str, expires_at: float) -> None:
         """A watcher was given a session."""
-        end, came = min(expires_at, ends_at(token)), now()
-        if came - end - self.paused(end - 1, came) - self.lag > LAG:
+        end, came = min(expires_at, ends_at(token)), self.now()
+        if came - end - self.paused(end - 1, came) - self.lagged(end) > LAG:
             self.broke(
                 "P2", f"a watcher was given {account}'s {generation} at {came:.3f}, over at {end}"
             )
@@ -235,22 +355,34 @@ class Judge:
         if known is None or known.gone:
             return
         self.follow()
-        if known.expires_at - now() > LAG and known.token not in self.dead:
+        if known.expires_at - self.now() > LAG and known.token not in self.journal.dead:
             self.broke(
                 "P1",
-                f"{account}'s {generation} was called lapsed {known.expires_at - now():.1f} s "
+                f"{account}'s {generation} was called lapsed {known.expires_at - self.now():.1f} s "
                 "before its end",
             )
 
     def said(self, where: str, body: bytes) -> None:
-        """P6, of an answer that holds no session."""
+        """P6, of an answer that holds no session, and that it tells of no bug."""
+        if b'"internal_error"' in body:
+            self.broke("bugs", f"{where}: {body.decode()}")
         for name in self.leaks(body.decode(errors="replace")):
             self.broke("P6", f"{name} is in an answer of {where}")
+
+    def wrote(self, name: str, text: str, *, log: bool) -> None:
+        """P6, of a file; and a log tells of bugs."""
+        for secret in self.leaks(text):
+            self.broke("P6", f"{secret} is in {name}")
+        for sign in SIGNS if log else ():
+            if (at := text.find(sign)) >= 0:
+                self.broke("bugs", f"{name}: {text[max(0, at - 30) : at + 3000]}")
+                break
 
     def leaks(self, text: str) -> list[str]:
         """What of the secrets is in a text."""
         found = [name for name, secret in CANARIES.items() if secret in text]
-        return [*found, "a token"] if JWT.search(text) else found
+        found += ["a token"] if JWT.search(text) else []
+        return [*found, "a sid"] if self.journal.sids.intersection(UUID.findall(text)) else found
 
     def drop(self, account: str) -> None:
         """A person took the account away, or its session."""
@@ -258,11 +390,18 @@ class Judge:
             if name == account:
                 known.gone = True
 
+    def rejects(self, account: str, generation: int) -> Asked:
+        """A bot is about to say that a session was refused."""
+        asked = self.ask(account)
+        known = self.all.get((account, generation))
+        if known:
+            self.doubted.setdefault(known.token, asked.at)
+        return asked
+
     def rejected(
-        self, account: str, generation: int, fields: dict[str, object], asked: Asked
+        self, account: str, generation: int, outcome: str, there: int, asked: Asked
     ) -> None:
-        outcome, there = str(fields["outcome"]), int(str(fields["generation"]))
-        self.rejects[account, generation].append(Rejected(asked.at, now(), outcome, there))
+        """What came of it, and the generation that was there then."""
         if there < asked.floor:
             self.broke("generations", f"a reject was told of {there} after {asked.floor}")
         if outcome in ("renewed", "newer") and there == generation:
@@ -270,112 +409,43 @@ class Judge:
 
     def ready(self, account: str, first: str, ready: int, last: str) -> None:
         """P8: readyz between two reads that said the same."""
-        if first == last and (first == "200") != (ready == 200):
+        if first != last:
+            return
+        self.weighed["readyz"] += 1
+        if (first == "200") != (ready == 200):
             self.broke(
                 "P8", f"readyz said {ready} of {account} between two reads that said {first}"
             )
+
+    def silent(self, beat: float) -> bool:
+        """Whether a watcher that had the last heartbeat then has had none for too long."""
+        silence = self.now() - beat - self.paused(beat, self.now())
+        if silence <= BEAT + LATE + self.lagged(beat):
+            return False
+        self.broke("watch", f"no heartbeat for {silence:.0f} s")
+        return True
+
+    def met(self, said: bytes) -> None:
+        """P7: what another user was told who came to the socket."""
+        self.weighed["other users"] += 1
+        if said and b'"forbidden"' not in said:
+            self.broke("P7", f"another user was told {said[:300]!r}")
+
+    def stands(
+        self, account: str, state: str, since: float, due: float | None, asked: float
+    ) -> None:
+        """What status said: that something is under way, or due."""
+        overdue = 0.0 if due is None else asked - due - self.paused(due, asked)
+        if overdue > STILL:
+            self.broke("stuck", f"{account} is {state}, and was due {overdue:.0f} s ago")
+        lasts = asked - since - self.paused(since, asked)
+        if due is None and state in ("starting", "renewing") and lasts > LOGIN_TIME:
+            self.broke("stuck", f"{account} has been {state} for {lasts:.0f} s")
 
     # What the broker knows
 
     def follow(self) -> None:
         """Read on in the journal."""
-        if not self._journal.exists():
-            return
-        with self._journal.open("rb") as file:
-            file.seek(self._read)
-            raw = file.read()
-        whole, newline, _ = raw.rpartition(b"\n")
-        self._read += len(whole) + len(newline)
-        for text in whole.splitlines():
-            line = json.loads(text)
-            self.lines.append(line)
-            if line["locked"]:
+        for line in self.journal.follow():
+            if line.locked:
                 self.broke("P3", "the broker has locked the account")
-            if line["dead"] and line["path"].endswith("/quick/user/orders"):
-                self.dead.setdefault(line["used"], line["at"])
-
-    # At the end
-
-    def conclude(self) -> None:
-        self.follow()
-        self._budget()
-        self._one_renewal()
-        for watch in self.watches:
-            self._missed(watch)
-
-    def _logins(self, account: str) -> list[tuple[float, bool]]:
-        """When the account's logins were accepted or refused, and whether neod can know of it."""
-        published = {known.token for known in self.all.values()}
-        found = []
-        for line in self.lines:
-            at = float(str(line["at"]))
-            if line["account"] != account or line["step"] not in ("login", "validate"):
-                continue
-            if line["refused"]:
-                found.append((at, self._heard(at)))
-            elif line.get("token") and line["step"] == "validate":
-                found.append((at, line["token"] in published or self._heard(at)))
-        return found
-
-    def _heard(self, at: float) -> bool:
-        """Whether neod got an answer that was given then: no fault on it, no death soon after."""
-        faults = [line for line in self.lines if line.get("fault") in ("cut", "wrong-type", "slow")]
-        return not any(0 <= death - at < 8 for death in self.deaths) and not any(
-            abs(float(str(line["at"])) - at) < 0.5 for line in faults
-        )
-
-    def _budget(self) -> None:
-        """P3: within what the configuration allowed by then."""
-        for account in ("main", "family", "codes"):
-            heard = [at for at, known in self._logins(account) if known]
-            for place, at in enumerate(heard):
-                count = sum(at - TEN_MINUTES < before <= at for before in heard[: place + 1])
-                allowed = self._allowed(at)
-                if count > allowed:
-                    self.broke(
-                        "P3", f"{count} logins of {account} in 10 minutes, {allowed} allowed"
-                    )
-
-    def _allowed(self, at: float) -> int:
-        """The most that was allowed at any time in the seconds before, for logins under way."""
-        in_force = [budget for since, budget in self.budgets if since <= at - 15][-1:]
-        return max([*in_force, *(b for since, b in self.budgets if at - 15 < since <= at)])
-
-    def _one_renewal(self) -> None:
-        """P4: many rejects of one session lead to one login."""
-        for (account, generation), told in self.rejects.items():
-            renewed = [one for one in told if one.outcome == "renewed"]
-            if not renewed:
-                continue
-            begin = min(one.asked for one in told)
-            end = max(one.received for one in renewed)
-            disturbed = [at for at in (*self.changes, *self.deaths) if begin - 15 < at < end]
-            logins = sum(
-                begin <= float(str(line["at"])) <= end
-                for line in self.lines
-                if line["account"] == account and line["step"] == "validate" and line.get("token")
-            )
-            if logins > 1 and not disturbed:
-                self.broke("P4", f"{logins} logins for rejects of {account}'s {generation}")
-
-    def _missed(self, watch: Watch) -> None:
-        """What a watcher should have been told of and was not, or late."""
-        for (account, generation), known in self.all.items():
-            if watch.account not in (None, account) or generation == watch.after:
-                continue
-            lived = known.last - known.first - self.paused(known.first, known.last)
-            if lived <= 1.0 or not watch.opened <= known.first <= known.last <= watch.closed:
-                continue
-            got = watch.got.get((account, generation))
-            if got is None:
-                self.broke(
-                    "watch",
-                    f"{account}'s generation {generation} was served from {known.first:.2f} to "
-                    f"{known.last:.2f}, and a watcher from {watch.opened:.2f} to "
-                    f"{watch.closed:.2f} was not told",
-                )
-            elif got - known.first - self.paused(known.first, got) > 1.0 + LAG + self.lag:
-                self.broke(
-                    "watch",
-                    f"{account}'s generation {generation} was told {got - known.first:.1f} s late",
-                )

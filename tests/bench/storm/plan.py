@@ -26,6 +26,7 @@ KINDS: dict[str, tuple[float, str]] = {
     "API": (2, "what the API answers: dead, unauthorized, another address, 503"),
     "hostile": (4, "slow heads, halves, garbage, floods, early ends, peers that read nothing"),
 }
+LONGER = {"small budget": 15.0, "person": 10.0}  # seconds: it shows only once logins are due
 DAEMON_DIES = ("SIGKILL", "restart")
 QUIET = 3.0  # seconds at the end of the plan in which nothing is thrown
 STEPS = ("bearer", "login", "validate")
@@ -62,7 +63,7 @@ def plan(draw: Random, begin: float, end: float, *, disk: bool, deaths: bool) ->
     thrown, at = [], begin
     while (at := at + draw.expovariate(1 / 1.2)) < end - QUIET:
         [kind] = draw.choices(kinds, weights)
-        lasts, how = draw.uniform(0.2, 4.0), _how(draw, kind)
+        lasts, how = draw.uniform(0.2, 4.0) + LONGER.get(kind, 0.0), _how(draw, kind)
         if deaths or kind not in DAEMON_DIES:
             thrown.append(Throw(at, kind, min(lasts, end - at), how))
     return thrown

@@ -15,11 +15,26 @@ import trio
 from tests.bench.storm.bots import GONE
 from tests.bench.storm.broker import WHO
 from tests.bench.storm.house import BUDGET, POOR, ROOT, Daemon, Disk, House, Sandbox
-from tests.bench.storm.judge import Judge
+from tests.bench.storm.judge import Judge, now
 from tests.bench.storm.plan import KINDS, Throw
 from tests.bench.storm.wire import Reply, Wire
 from tests.fakes.hostile import GET, HOSTILE, attack
 
+# Root's files, but not its name: so the socket can be opened, and neod sees who has come.
+FOREIGNER = """
+import ctypes, os, socket, sys
+os.setresuid(-1, 65534, -1)
+ctypes.CDLL(None).setfsuid(0)
+peer = socket.socket(socket.AF_UNIX)
+peer.settimeout(10)
+try:
+    peer.connect(sys.argv[1])
+    peer.sendall(b"GET /v1/session HTTP/1.0\\r\\n\\r\\n")
+    sys.stdout.buffer.write(peer.recv(65536))
+except OSError:
+    pass
+"""
+HEEDED = 1.0  # seconds until a USR1 has been heeded
 TAKEN_UP = 3.5  # seconds until a HUP has been taken up
 
 
@@ -38,11 +53,13 @@ class Thrower:
         self._broker = trio.Lock()  # its process
         self._person = trio.Lock()
         self._wrong = False  # the password
+        self._poor = 0  # how many want a small budget
         self._ways: dict[str, Callable[[Throw], Awaitable[bool]]] = {
             **dict.fromkeys(KINDS, self._fault),
             **dict.fromkeys(("SIGKILL", "restart"), self._end_and_start),
             **dict.fromkeys(("broker stopped", "broker killed"), self._leave),
-            **dict.fromkeys(("margin", "account", "faulty file", "small budget"), self._edit),
+            **dict.fromkeys(("margin", "account", "faulty file"), self._edit),
+            "small budget": self._allow_few,
             "wrong password": self._mistype,
             "SIGSTOP": self._freeze,
             "no files": self._starve,
@@ -99,7 +116,7 @@ class Thrower:
 
     async def _freeze(self, each: Throw) -> bool:
         async with self._daemon.held:
-            with self._judge.pause():
+            with self._judge.during("pause"):
                 self._daemon.signal(signal.SIGSTOP)
                 await trio.sleep(each.lasts)
                 self._daemon.signal(signal.SIGCONT)
@@ -107,13 +124,18 @@ class Thrower:
         return True
 
     async def _starve(self, each: Throw) -> bool:
-        async with self._editing, self._daemon.held:  # what a reload can afford would stay
-            self._daemon.limit_files(self._daemon.highest_descriptor() + 1)
-            try:
-                await trio.sleep(each.lasts)
-            finally:
-                self._daemon.limit_files(None)
+        # What a reload can afford would stay.
+        with self._judge.during("crowd", "unwritten", "unkept"):
+            async with self._editing, self._daemon.held:
+                await self._leave_no_files(each.lasts)
         return True
+
+    async def _leave_no_files(self, seconds: float) -> None:
+        self._daemon.limit_files(self._daemon.highest_descriptor() + 1)
+        try:
+            await trio.sleep(seconds)
+        finally:
+            self._daemon.limit_files(None)
 
     # The configuration
 
@@ -139,11 +161,21 @@ class Thrower:
                     done = await self._reload(word, faulty=True)
                     house.configure()
                     return done
-            house.budget = POOR
-            done = await self._reload(word)
+        return False
+
+    async def _allow_few(self, each: Throw) -> bool:
+        """A small budget for a while, in which all else goes on."""
+        self._poor += 1
+        try:
+            async with self._editing:
+                self._house.budget = POOR
+                await self._reload(each.how)
             await trio.sleep(each.lasts)
-            house.budget = BUDGET
-            return await self._reload(word) and done
+        finally:
+            self._poor -= 1
+        async with self._editing:
+            self._house.budget = POOR if self._poor else BUDGET
+            return await self._reload(each.how)
 
     async def _mistype(self, each: Throw) -> bool:
         async with self._editing:
@@ -152,11 +184,13 @@ class Thrower:
             if state is None or json.loads(state.body)["refusals"]:
                 return False
             self._wrong = True
-            self._house.write("secrets/password", "Word-that-is-wrong\n")
-            await self._reload(each.how)
+            with self._judge.wished("secrets", "main", "family"):
+                self._house.write("secrets/password", "Word-that-is-wrong\n")
+                await self._reload(each.how)
             await trio.sleep(each.lasts)
-            self._house.write("secrets/password", WHO.password)
-            await self._reload(each.how)
+            with self._judge.wished("secrets", "main", "family"):
+                self._house.write("secrets/password", WHO.password)
+                await self._reload(each.how)
             self._wrong = False
         return True
 
@@ -166,7 +200,9 @@ class Thrower:
         if word == "HUP":
             async with self._daemon.held:
                 self._daemon.signal(signal.SIGHUP)
-            await trio.sleep(TAKEN_UP)
+            await self._has_run(TAKEN_UP)
+            if not faulty:
+                self._judge.taken_up()
             return True
         words = [sys.executable, "-m", "neoctl", "reload"]
         environ = self._house.home.environ
@@ -175,7 +211,18 @@ class Thrower:
         )
         self._judge.said("neoctl reload", done.stdout + done.stderr)
         self._judge.asked["neoctl reload", f"exit {done.returncode}"] += 1
+        if done.returncode == 0:
+            self._judge.taken_up()
+        if done.returncode == 1:
+            self._judge.broke("bugs", f"neoctl reload: {(done.stdout + done.stderr).decode()}")
         return True
+
+    async def _has_run(self, seconds: float) -> None:
+        """Wait until neod has run for so long."""
+        begin, left = now(), seconds
+        while left > 0:
+            await trio.sleep(left)
+            left = seconds - (now() - begin - self._judge.paused(begin, now()))
 
     # A person
 
@@ -192,16 +239,20 @@ class Thrower:
         return None
 
     async def _wish(self, each: Throw) -> bool:
-        self._judge.changed()
         if each.how == "USR1":
-            async with self._daemon.held:
-                self._daemon.signal(signal.SIGUSR1)
+            with self._judge.wished("renew", "main", "family", "codes"):
+                async with self._daemon.held:
+                    self._daemon.signal(signal.SIGUSR1)
+                await trio.sleep(HEEDED)
             return True
         if each.how == "renew":
-            return await self._ask("/v1/renew", account="main") is not None
+            with self._judge.wished("renew", "main"):
+                return await self._ask("/v1/renew", account="main") is not None
         async with self._person:
-            await self._ask("/v1/pause", account="main")
-            await trio.sleep(each.lasts)
+            paused = await self._ask("/v1/pause", account="main")
+            held = paused is not None and paused.status == 200
+            with self._judge.wished("pause", *(["main"] if held else [])):
+                await trio.sleep(each.lasts)
             for _ in range(20):  # or it would stay so
                 reply = await self._ask("/v1/resume", account="main")
                 if reply is not None and reply.status == 200:
@@ -216,6 +267,7 @@ class Thrower:
             if self._wrong:
                 continue
             for account in ("main", "codes", *(["family"] if self._house.family else [])):
+                asked = now()
                 with trio.move_on_after(10), suppress(*GONE):
                     wire = Wire(await trio.open_unix_socket(self._house.home.socket))
                     try:
@@ -224,20 +276,25 @@ class Thrower:
                         await trio.aclose_forcefully(wire.stream)
                     states = reply.fields.get("accounts")
                     state = states.get(account, {}) if isinstance(states, dict) else {}
-                    if state.get("state") in ("credentials_rejected", "blocked"):
-                        self._judge.changed()
-                        await self._ask("/v1/unblock", account=account, force=True)
+                    if not state:
+                        continue
+                    stands = state["state"], state["since"], state["next"]
+                    self._judge.stands(account, *stands, asked)
+                    if state["state"] in ("credentials_rejected", "blocked"):
+                        with self._judge.wished("unblock", account):
+                            await self._ask("/v1/unblock", account=account, force=True)
 
     # The disk
 
     async def _fill(self, each: Throw) -> bool:
-        self._disk.fill()
-        try:
-            for _ in range(10):  # what others give back is taken, too
-                await trio.sleep(each.lasts / 6)
-                self._disk.fill()
-        finally:
-            self._disk.clear()
+        with self._judge.during("unwritten"):
+            self._disk.fill()
+            try:
+                for _ in range(10):  # what others give back is taken, too
+                    await trio.sleep(each.lasts / 6)
+                    self._disk.fill()
+            finally:
+                self._disk.clear()
         return True
 
     # The broker
@@ -286,12 +343,21 @@ class Thrower:
         async def connect() -> trio.SocketStream:
             return await trio.open_unix_socket(os.fspath(self._house.home.socket))
 
-        with trio.move_on_after(each.lasts):
+        with self._judge.during("crowd"), trio.move_on_after(each.lasts):
             async with trio.open_nursery() as nursery:
                 for peer in peers:
                     nursery.start_soon(attack, connect, peer)
+                nursery.start_soon(self._come_as_another)
                 nursery.start_soon(self._flood, count * 5)
         return True
+
+    async def _come_as_another(self) -> None:
+        """As nobody, whom the socket's mode lets in."""
+        if os.getuid() != 0:
+            return
+        words = [sys.executable, "-c", FOREIGNER, os.fspath(self._house.home.socket)]
+        done = await trio.run_process(words, capture_stdout=True, check=False)
+        self._judge.met(done.stdout)
 
     async def _flood(self, count: int) -> None:
         for _ in range(count):
