@@ -680,3 +680,17 @@ async def test_who_rejected_what_has_been_replaced_is_told_so() -> None:
         assert told == [(1, "newer"), (1, "newer")]
         wishes.answer(Answer("renewed", ""))
     assert told[2:] == [(2, "renewed")]
+
+
+async def test_a_bearer_that_was_renewed_in_time_may_be_rejected_though_one_before_it_was(
+    autojump_clock: MockClock,
+) -> None:
+    dead = {"code": "900901"}
+    async with running(World(msgspec.structs.replace(A_DAY, bearer_life=HOUR))) as world:
+        assert (await reject(world, evidence=dead)).outcome == "renewed"
+        while world.generation == 2:
+            await world.board.changed.wait()
+        await trio.sleep(90)
+
+        assert (await reject(world, evidence=dead)).outcome == "renewed"
+        assert (world.generation, accepted(world)) == (4, 1)
