@@ -1,8 +1,11 @@
 """Which secrets make a login, and what tells that they are others."""
 
+import os
+
+import msgspec
 import pytest
 
-from neod.account.credentials import to_fingerprint
+from neod.account.credentials import read_all, to_fingerprint
 from neod.secrets import Secret
 from tests.fakes.world import TOTP, account
 
@@ -37,3 +40,21 @@ def test_each_secret_is_in_the_fingerprint(key: str) -> None:
     others = {**FOUND, key: Secret("another")}
 
     assert to_fingerprint(account(), others) != to_fingerprint(account(), FOUND)
+
+
+def test_the_same_secrets_of_another_flow_are_others() -> None:
+    plain = account()
+
+    other = msgspec.structs.replace(plain, flow="totp")
+
+    assert to_fingerprint(other, FOUND) != to_fingerprint(plain, FOUND)
+
+
+async def test_a_program_that_is_asked_for_a_secret_does_not_see_what_is_hidden() -> None:
+    asks = account(password={"command": ["sh", "-c", "echo ${HIDDEN:-none} ${SHOWN:-none}"]})
+    environ = {**os.environ, "HIDDEN": "a", "SHOWN": "b"}
+
+    found = await read_all(asks, environ, ["HIDDEN"])
+    assert asks.password
+
+    assert found[asks.password.key].reveal() == "none b"

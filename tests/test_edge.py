@@ -211,6 +211,12 @@ def test_what_the_first_session_that_is_seen_after_an_edge_makes_of_it(
         (-61.0, 539.0, True),
         (-540.0, 60.0, False),  # it may have ended by it
         (-539.0, 61.0, True),
+        (-10.0, 90.0, False),
+        (-11.0, 89.0, True),
+        (-90.0, 10.0, False),
+        (-89.0, 11.0, True),
+        (-HOUR, DAY / 2 - 1, True),
+        (-HOUR, DAY / 2 + 1, True),
         (-10.0, DAY - HOUR, False),
         (HOUR, DAY + HOUR, True),
         (HOUR, DAY - HOUR, False),

@@ -7,6 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from neod.account.history import Attempt
 from neod.account.totp import STEP
 from neod.ipc.api import Api
 from neod.ipc.http1 import Request
@@ -317,3 +318,18 @@ async def test_a_password_that_expired_is_told_in_the_status_and_once_a_session_
     answer = await answer_of(Api({"main": world.keeper}, 0), request)
     assert json.loads(answer.body)["accounts"]["main"]["password_expired"] is True
     assert [record.message for record in caplog.records].count("password_expired") == 1
+
+
+async def test_each_attempt_has_a_number_of_its_own_and_a_code_is_noted_with_its_own_alone(
+    autojump_clock: MockClock,
+) -> None:
+    world = world_of_totp()
+    await world.run_for(HOUR)
+
+    attempts = [line for line in world.ledger.lines if isinstance(line, Attempt)]
+    assert [(line.id, line.step, line.totp_step > 0) for line in attempts] == [
+        (1, "first_factor", True),
+        (2, "login", False),
+        (3, "first_factor", True),
+        (4, "login", False),
+    ]

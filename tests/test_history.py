@@ -657,14 +657,14 @@ def after_attempt(before: History, step: str, result: str, at: float = START) ->
 @pytest.mark.parametrize(
     ("step", "result", "logins", "halves"),
     [
-        ("login", "accepted", (5.0, START), (6.0,)),
-        ("login", "rejected", (5.0, START), (6.0,)),
-        ("login", "unavailable", (5.0,), (6.0, 7.0)),
-        ("first_factor", "accepted", (5.0,), (6.0, 7.0, START)),
-        ("first_factor", "rejected", (5.0, START), (6.0, 7.0)),
-        ("first_factor", "unavailable", (5.0,), (6.0, 7.0)),
-        ("bearer", "accepted", (5.0,), (6.0, 7.0)),
-        ("bearer", "rejected", (5.0,), (6.0, 7.0)),
+        ("login", "accepted", (5.0, START), (6.0, 7.0)),
+        ("login", "rejected", (5.0, START), (6.0, 7.0)),
+        ("login", "unavailable", (5.0,), (6.0, 7.0, 8.0)),
+        ("first_factor", "accepted", (5.0,), (6.0, 7.0, 8.0, START)),
+        ("first_factor", "rejected", (5.0, START), (6.0, 7.0, 8.0)),
+        ("first_factor", "unavailable", (5.0,), (6.0, 7.0, 8.0)),
+        ("bearer", "accepted", (5.0,), (6.0, 7.0, 8.0)),
+        ("bearer", "rejected", (5.0,), (6.0, 7.0, 8.0)),
     ],
 )
 def test_a_login_counts_once_and_takes_the_half_with_it_that_led_to_it(
@@ -673,7 +673,7 @@ def test_a_login_counts_once_and_takes_the_half_with_it_that_led_to_it(
     def ago(*times: float) -> tuple[float, ...]:  # small figures are seconds before the start
         return tuple(START - at if at < 100 else at for at in times)
 
-    before = History(logins=ago(5.0), halves=ago(6.0, 7.0))
+    before = History(logins=ago(5.0), halves=ago(6.0, 7.0, 8.0))
 
     after = after_attempt(before, step, result)
 

@@ -474,6 +474,8 @@ def test_a_contention_holds_up_a_renewal_for_a_reject_and_no_longer_than_any_las
     for over in (0.0, NOW, NOW + COOL[-1] + 1):  # the last was noted by a clock that was wrong
         free = at(life=has, history=contended(over))
         assert (free.do, free.state, free.spare) == ("login", "renewing", True)
+        dead = has is None or not has.alive
+        assert free.why.startswith("the broker called" if dead else "the session was")
 
 
 @pytest.mark.parametrize(
@@ -595,6 +597,7 @@ def test_a_renewal_that_is_due_outside_the_hours_waits_for_them_to_open(
 
     assert (decision.do, decision.state, decision.at) == ("wait", "ok", at_)
     assert said in decision.why
+    assert ("outside hours" in decision.why) == (at_ != LIFE.end - 900)
 
 
 def test_closed_hours_keep_a_login_from_being_made_but_no_bearer() -> None:

@@ -680,3 +680,43 @@ async def test_who_rejected_what_has_been_replaced_is_told_so() -> None:
         assert told == [(1, "newer"), (1, "newer")]
         wishes.answer(Answer("renewed", ""))
     assert told[2:] == [(2, "renewed")]
+
+
+async def test_a_bearer_that_was_renewed_in_time_may_be_rejected_though_one_before_it_was(
+    autojump_clock: MockClock,
+) -> None:
+    dead = {"code": "900901"}
+    async with running(World(msgspec.structs.replace(A_DAY, bearer_life=HOUR))) as world:
+        assert (await reject(world, evidence=dead)).outcome == "renewed"
+        while world.generation == 2:
+            await world.board.changed.wait()
+        await trio.sleep(90)
+
+        assert (await reject(world, evidence=dead)).outcome == "renewed"
+        assert (world.generation, accepted(world)) == (4, 1)
+
+
+async def test_p2_the_token_that_is_dead_is_no_session_though_a_login_brings_it_again(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(World(A_DAY)) as world:
+        broker = world.kotak.broker
+        token, begin = broker.sessions[-1].token, broker._begin
+
+        def again(kind: Kind, flow: Flow, now: float) -> Response:
+            answer = begin(kind, flow, now)
+            fresh = broker.sessions[-1].token
+            return msgspec.structs.replace(
+                answer, body=answer.body.replace(fresh.encode(), token.encode())
+            )
+
+        broker._begin = again  # type: ignore[method-assign]
+        world.board.lapse()
+        world.keeper.look()
+        await trio.sleep(5)
+
+        failure = world.board.standing.last_failure
+        assert failure
+        assert (failure.kind, world.generation) == ("unintelligible", 1)
+        assert "brought the token that is dead" in failure.detail
+        assert world.board.valid() is None

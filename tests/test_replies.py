@@ -11,6 +11,7 @@ from neod.kotak.evidence import read_evidence
 from neod.kotak.flows import BEARER, VIEW
 from neod.kotak.replies import (
     TABLE,
+    BearerReply,
     Kind,
     LoginFailed,
     Reply,
@@ -412,6 +413,14 @@ def test_an_answer_says_that_the_session_lives_or_is_dead_or_nothing_clear(
     answer: Reply, *, alive: bool | None
 ) -> None:
     assert says_alive(answer) is alive
+
+
+@pytest.mark.parametrize(
+    "held", [BearerReply("c4nary"), SessionReply("c4nary", "c4nary"), reply(200, "c4nary")]
+)
+def test_p6_what_a_reply_holds_is_not_in_its_repr(held: object) -> None:
+    assert repr(held).startswith(f"{type(held).__name__}(")
+    assert "c4nary" not in repr(held)
 
 
 # Evidence of a bot

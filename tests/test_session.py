@@ -279,3 +279,33 @@ def test_a_token_that_does_not_say_when_it_was_issued_was_so_when_it_came() -> N
     for each, issued_at in ((login, START), (told, START - 3)):
         held = from_login(account(), each, 1, sent=sent, clock=time.clock)
         assert held.session.issued_at == issued_at
+
+
+def test_p2_a_bearer_that_was_seen_past_its_end_is_not_revived_by_a_step_back() -> None:
+    time = FrozenClock()
+    held = hold(time, lives=1000, bearer=Bearer(token=Secret("old"), expires_in=10))
+    shown = board(time, held)
+    time.now += 20
+    assert not shown.valid()
+    time.now -= 20
+    assert not shown.valid()
+
+    life = shown.life()
+    assert life
+    assert life.alive
+    assert life.bearer_end == 0.0
+
+    shown.publish(with_bearer(held, BEARER, 2, (time.wall(), time.boot())))
+    assert shown.valid()
+
+
+def test_the_bearer_of_a_token_that_is_dead_is_planned_with_as_it_is() -> None:
+    time = FrozenClock()
+    shown = board(time, hold(time, bearer=Bearer(token=Secret("x"), expires_in=50)))
+    shown.lapse()
+
+    life = shown.life()
+
+    assert life
+    assert not life.alive
+    assert life.bearer_end == START + 50

@@ -76,12 +76,10 @@ def learn(
         return None
     if edge.every is None:
         return _second_sight(edge, begin, end)
-    following = end - _off(edge, end)
-    if following > end:
-        following -= edge.every
+    nearest = end - _off(edge, end)
     margin = min(slack(end - begin), edge.every / 10)
     outlived = any(
-        begin + margin < instant < end - margin for instant in (following, following - edge.every)
+        begin + margin < instant < end - margin for instant in (nearest, nearest - edge.every)
     )
     return None if outlived else edge
 
