@@ -15,7 +15,9 @@ DAY = 86_400.0
 
 
 @pytest.fixture
-def _level() -> Iterator[None]:
+def _level(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(log._logger, "handlers", log._logger.handlers)
+    monkeypatch.setattr(log._logger, "propagate", log._logger.propagate)
     before, usual = log._logger.level, dict(log._usual)
     yield
     log._logger.setLevel(before)
