@@ -1,5 +1,6 @@
 """The composition root: builds the parts, nests the nurseries, owns shutdown."""
 
+import errno
 import math
 import os
 import random
@@ -95,7 +96,7 @@ async def main(
             )
             keepers = {name: make(account) for name, account in config.accounts.items()}
         except OSError as error:
-            raise Unusable(f"{error.filename or state}: {error.strerror}") from None
+            raise Unusable(_cannot(error, state)) from None
         log.event("start", version=__version__, pid=os.getpid(), socket=claim.path)
         status = Status(lambda line: notify(environ, STATUS=line))
         accounts = Accounts(
@@ -168,6 +169,16 @@ async def _signals() -> AsyncIterator[AsyncIterator[int]]:
         with trio.move_on_after(GRAIN):  # for those that came too late
             while True:
                 await anext(signals)
+
+
+def _cannot(error: OSError, state: Path) -> str:
+    """What stands in the way of a start, and what mends it."""
+    where = Path(error.filename or state)
+    told = f"{where}: {error.strerror}"
+    if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return told
+    key = "XDG_STATE_HOME" if where.is_relative_to(state) else "NEOD_SOCKET"
+    return f"{told}; let the user that runs neod write there, or set {key} to where it may"
 
 
 def _loaded(load: Callable[[], Config], *, or_none: bool) -> tuple[Config, ConfigError | None]:
