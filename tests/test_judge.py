@@ -626,6 +626,7 @@ def another_user_is_given_a_session(story: Story) -> None:
 @excused
 def another_user_is_sent_away_or_finds_nobody(story: Story) -> None:
     story.judge.met(b'HTTP/1.1 403 Forbidden\r\n\r\n{"code":"forbidden"}')
+    story.judge.met(b'HTTP/1.1 503 Service Unavailable\r\n\r\n{"code":"too_many_connections"}')
     story.judge.met(b"")
 
 
