@@ -805,7 +805,7 @@ def test_the_judge_excuses_what_is_not_neods_doing(tale: Tale, tmp_path: Path) -
     assert story.broken() == set()
 
 
-SIZE = Size(files=["socket:[1]"], talks=1, memory=50.0, threads=3, zombies=0, connections=1)
+SIZE = Size(files=["socket:[1]"], talks=1, memory=50.0, threads=3, zombies=0, peers=["bench"])
 
 
 @pytest.mark.parametrize(
@@ -816,7 +816,7 @@ SIZE = Size(files=["socket:[1]"], talks=1, memory=50.0, threads=3, zombies=0, co
         (SIZE._replace(memory=61.0), "MB"),
         (SIZE._replace(threads=9), "threads"),
         (SIZE._replace(zombies=1), "children"),
-        (SIZE._replace(connections=2), "connected"),
+        (SIZE._replace(peers=["bench", "bot"]), "connected"),
     ],
 )
 def test_what_has_grown_is_told(size: Size, what: str) -> None:
