@@ -626,6 +626,7 @@ def another_user_is_given_a_session(story: Story) -> None:
 @excused
 def another_user_is_sent_away_or_finds_nobody(story: Story) -> None:
     story.judge.met(b'HTTP/1.1 403 Forbidden\r\n\r\n{"code":"forbidden"}')
+    story.judge.met(b'HTTP/1.1 503 Service Unavailable\r\n\r\n{"code":"too_many_connections"}')
     story.judge.met(b"")
 
 
@@ -804,7 +805,7 @@ def test_the_judge_excuses_what_is_not_neods_doing(tale: Tale, tmp_path: Path) -
     assert story.broken() == set()
 
 
-SIZE = Size(files=["socket:[1]"], talks=1, memory=50.0, threads=3, zombies=0, connections=1)
+SIZE = Size(files=["socket:[1]"], talks=1, memory=50.0, threads=3, zombies=0, peers=["bench"])
 
 
 @pytest.mark.parametrize(
@@ -815,7 +816,7 @@ SIZE = Size(files=["socket:[1]"], talks=1, memory=50.0, threads=3, zombies=0, co
         (SIZE._replace(memory=61.0), "MB"),
         (SIZE._replace(threads=9), "threads"),
         (SIZE._replace(zombies=1), "children"),
-        (SIZE._replace(connections=2), "connected"),
+        (SIZE._replace(peers=["bench", "bot"]), "connected"),
     ],
 )
 def test_what_has_grown_is_told(size: Size, what: str) -> None:

@@ -119,7 +119,7 @@ class Storm:
                 reply = await wire.ask("GET", "/v1/clients")
                 clients = reply.fields["clients"]
                 assert isinstance(clients, list)
-                size = measure(self.daemon.pid, len(clients))
+                size = measure(self.daemon.pid, list(map(str, clients)))
                 await wire.aclose()
         return size
 

@@ -428,7 +428,8 @@ class Judge:
     def met(self, said: bytes) -> None:
         """P7: what another user was told who came to the socket."""
         self.weighed["other users"] += 1
-        if said and b'"forbidden"' not in said:
+        turned_away = b'"forbidden"' in said or b'"too_many_connections"' in said
+        if said and not turned_away:
             self.broke("P7", f"another user was told {said[:300]!r}")
 
     def stands(

@@ -16,7 +16,7 @@ class Size(NamedTuple):
     memory: float  # MB
     threads: int
     zombies: int  # children that have ended and are not waited for
-    connections: int  # of peers, by what neod says; one is who asks
+    peers: list[str]  # who is connected, by what neod says; one is who asks
 
     @property
     def descriptors(self) -> int:
@@ -29,7 +29,7 @@ class Size(NamedTuple):
         )
 
 
-def measure(pid: int, connections: int) -> Size:
+def measure(pid: int, peers: list[str]) -> Size:
     talks, files = _descriptors(pid)
     status = Path(f"/proc/{pid}/status").read_text()
     return Size(
@@ -38,15 +38,15 @@ def measure(pid: int, connections: int) -> Size:
         memory=_field(status, "VmRSS") / 1000,
         threads=_field(status, "Threads"),
         zombies=_zombies(pid),
-        connections=connections,
+        peers=peers,
     )
 
 
 def grown(before: Size | None, size: Size) -> list[str]:
     """What is more than it should be once nobody asks; `before` is what it was earlier so."""
     found = []
-    if size.connections > 1:
-        found.append(f"nobody asks, and {size.connections} are connected")
+    if len(size.peers) > 1:
+        found.append(f"nobody asks, and {len(size.peers)} are connected: {size.peers}")
     if size.talks > TALKS:
         found.append(f"{size.talks} connections to the broker")
     if size.zombies:
