@@ -179,6 +179,14 @@ def a_session_is_withheld_that_the_broker_called_dead(story: Story) -> None:
 
 
 @excused
+def an_account_got_a_session_while_it_was_on_its_way_out(story: Story) -> None:
+    story.judge.loose.add("main")
+    story.session()
+    story.after(1)
+    story.judge.has_lapsed("main", 1)
+
+
+@excused
 def a_bot_is_turned_away_while_others_take_the_places(story: Story) -> None:
     story.session()
     with story.judge.during("crowd"):

@@ -352,7 +352,7 @@ class Judge:
         """A watcher was told so: from here on it must not be served."""
         known = self.all.get((account, generation))
         self.lapsed[account] = max(self.lapsed[account], generation)
-        if known is None or known.gone:
+        if known is None or known.gone or account in self.loose:
             return
         self.follow()
         if known.expires_at - self.now() > LAG and known.token not in self.journal.dead:
