@@ -5,7 +5,8 @@ a plan of what is thrown, drawn from the seed. Exits with 1 if a promise was bro
 when, by what evidence and with which seed. With --plan the plan is printed, too.
 
 In the last third of the time neod is neither killed nor restarted, so that it can be told whether
-it grows: it is measured at a quiet moment at the begin and at the end of that.
+it grows: it is measured at a quiet moment at the begin, in the middle and at the end of that. By
+the middle it has warmed up, so what it has in memory is compared from there on.
 
 To reach: no broken promise.
 """
@@ -18,6 +19,7 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 from random import Random
 
@@ -53,11 +55,13 @@ class Storm:
         self.thrower = Thrower(self.house, self.daemon, self.sandbox, self.disk, self.judge, seed)
         self.gate = Gate()
         self.sizes: list[Size] = []
-        draw = Random(seed)
+        draw, disk = Random(seed), self.disk.mounted
         self.calm_from = seconds * 2 / 3
+        half = (seconds - self.calm_from) / 2
         self.plans = (
-            plan(draw, WARM, self.calm_from, disk=self.disk.mounted, deaths=True),
-            plan(draw, 0, seconds - self.calm_from, disk=self.disk.mounted, deaths=False),
+            (self.calm_from, plan(draw, WARM, self.calm_from, disk=disk, deaths=True)),
+            (half, plan(draw, 0, half, disk=disk, deaths=False)),
+            (half, plan(draw, 0, half, disk=disk, deaths=False)),
         )
 
     async def run(self) -> None:
@@ -81,8 +85,10 @@ class Storm:
             for number in range(len(ACCOUNTS)):
                 bot = Bot(number, self.seed, home.socket, self.house.url, self.judge, self.gate)
                 nursery.start_soon(bot.run)
-            for throws in self.plans:
-                await self.thrower.throw(throws, trio.current_time())
+            for lasts, throws in self.plans:
+                begin = trio.current_time()
+                await self.thrower.throw(throws, begin)
+                await trio.sleep_until(begin + lasts)
                 await self._measure()
         await self.daemon.stop()
         self.look_for_leaks()
@@ -102,6 +108,8 @@ class Storm:
         """A quiet moment: nobody asks, and neod's size is taken when it has calmed down."""
         self.gate.close()
         before = self.sizes[-1] if self.sizes else None
+        if before and len(self.sizes) == 1:
+            before = before._replace(memory=inf)
         size = await self._size()
         with trio.move_on_after(QUIET_TIME):
             while grown(before, size):
@@ -205,8 +213,10 @@ def storm(seconds: float, seed: int, life: float, folder: Path, *, show: bool = 
     """Run it in an empty folder, and print what came of it."""
     one = Storm(folder, seconds, seed, life)
     if show:
-        print_plan(one.plans[0], 0)
-        print_plan(one.plans[1], one.calm_from)
+        begin = 0.0
+        for lasts, throws in one.plans:
+            print_plan(throws, begin)
+            begin += lasts
     try:
         trio.run(one.run)
     finally:

@@ -33,7 +33,8 @@ class Gate:
         self.watching: set[trio.CancelScope] = set()
 
     async def passed(self) -> None:
-        await self._open.wait()
+        while self.closed:  # it may have been open for a moment only
+            await self._open.wait()
 
     @property
     def closed(self) -> bool:
