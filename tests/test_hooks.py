@@ -35,10 +35,13 @@ class Fifo:
 
     async def read(self) -> str:
         """The next line."""
+        line = await trio.to_thread.run_sync(self._opened().readline, abandon_on_cancel=True)
+        return line.rstrip("\n")
+
+    def _opened(self) -> IO[str]:
         if self._lines is None:
             self._lines = os.fdopen(os.open(self.path, os.O_RDWR), "r")
-        line = await trio.to_thread.run_sync(self._lines.readline, abandon_on_cancel=True)
-        return line.rstrip("\n")
+        return self._lines
 
     def close(self) -> None:
         if self._lines is not None:
