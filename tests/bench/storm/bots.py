@@ -17,6 +17,7 @@ from tests.bench.storm.wire import Cut, Reply, Wire
 
 EVERY = 0.1  # seconds
 HARD = 40.0  # seconds after which a request is given up, whatever it waits for
+DAWDLES = 2.0  # seconds at most until a bot says that a session is dead
 REJECT_TIME = 62.0  # seconds that a reject may take
 GONE = (trio.BrokenResourceError, trio.ClosedResourceError, OSError, Cut)
 HOLDS = {"not_ready", "broker_unavailable"}  # for which a wait holds on to its end
@@ -180,6 +181,8 @@ class Bot:
         said = await self._call(session["base_url"], session["headers"])
         if said is None or said.status not in (401, 403):
             return
+        if self._draw.random() < 0.5:  # it has other things to do first, and others do not wait
+            await trio.sleep(self._draw.uniform(0, DAWDLES))
         await self._reject(session["generation"], said)
 
     async def _reject(self, generation: int, said: Reply) -> None:
