@@ -16,6 +16,7 @@ from neod.account.dialogue import stamp
 from neod.account.edge import DAY, Edge
 from neod.account.history import ANY_SECRETS, Carried, History, Suspect, Unblocked
 from neod.account.wishes import NotUnblocked
+from neod.clock import TICK
 from neod.sandbox.broker import Credentials, Settings, make_token
 from tests.fakes.clock import START
 from tests.fakes.kotak import Canned, Cut, Fault, Hang, Refuse, Seen
@@ -327,6 +328,39 @@ async def test_a_bug_ahead_of_the_first_login_ends_in_a_standing_and_not_in_a_cr
 
     await world.run_for(100)
     assert world.state == "ok"
+
+
+async def test_what_a_full_disk_did_not_take_is_on_it_soon_after_there_is_room(
+    autojump_clock: MockClock,
+) -> None:
+    world = World()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run)
+        await trio.sleep(10)
+        world.ledger.full = True
+        assert "not on the disk" in await world.keeper.pause(SOMEBODY)
+        await trio.sleep(60)
+        assert world.ledger.written < len(world.ledger.lines)
+
+        world.ledger.full = False
+        await trio.sleep(41 * TICK)  # a world's tick is longer than a daemon's
+
+        assert world.ledger.written == len(world.ledger.lines)
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_account_that_is_taken_out_leaves_no_line_unwritten(
+    autojump_clock: MockClock,
+) -> None:
+    world = World()
+    await world.run_for(10)
+    world.ledger.full = True
+    await world.keeper.pause(SOMEBODY)
+    world.ledger.full = False
+
+    await world.keeper.forget()
+
+    assert world.ledger.written == len(world.ledger.lines)
 
 
 # Refusals

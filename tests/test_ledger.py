@@ -317,6 +317,21 @@ async def test_what_has_happened_counts_at_once_and_is_written_ahead_of_the_next
     assert reopened(path).history == ledger.history == fold([attempt(), *happened, line])
 
 
+async def test_what_was_not_written_is_when_it_catches_up(path: Path) -> None:
+    ledger = reopened(path)
+    await ledger.append(attempt())
+    with disk_full(path):
+        with pytest.raises(OSError, match=r"space|large"):
+            await ledger.append(outcome())
+        with pytest.raises(OSError, match=r"space|large"):
+            await ledger.catch_up()
+
+    await ledger.catch_up()
+    await ledger.catch_up()  # once is enough
+
+    assert reopened(path).lines == [attempt(), outcome()]
+
+
 async def test_an_attempt_is_added_unless_append_raises_even_if_shortening_fails(
     path: Path,
 ) -> None:

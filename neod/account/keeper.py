@@ -141,8 +141,14 @@ class Keeper:
         wishes.tell(decision.why, failed=True)  # who asked for a login does not get one
         wishes.defer(decision.why)
         if not wishes.came_just_now:
+            await self._catch_up()
             await wait_until(self._next_look(decision), self._clock, wishes.news)
             wishes.news = trio.Event()
+
+    async def _catch_up(self) -> None:
+        """Have in the ledger what its disk did not take: a pause, or a generation that was seen."""
+        with suppress(OSError):
+            await self.ledger.catch_up()
 
     @property
     def overdue(self) -> float:
@@ -176,6 +182,7 @@ class Keeper:
         self._wishes.tell(f"{self.account.name}: {self.board.closed}", failed=True)
         self._wishes.answer(Answer("deferred", self.board.closed))
         await self._kept.drop()
+        await self._catch_up()
 
     async def renew(self, word: Word) -> Asked:
         """Log in on a person's word; returns when that has ended, or waits for an OTP.

@@ -61,6 +61,9 @@ class Ledger(Protocol):
         for nothing must follow from it; anything else counts all the same, and is written later.
         """
 
+    async def catch_up(self) -> None:
+        """Write what could not be written by now. Raises OSError where it still cannot."""
+
     async def fingerprint(self, texts: list[str]) -> str:
         """A value that tells whether secrets changed, and that is of no use to guess them by."""
 
@@ -106,18 +109,18 @@ class FileLedger:
             with trio.CancelScope(shield=True):
                 await self._write(line)
 
+    async def catch_up(self) -> None:
+        async with self._writing:
+            if owed := self._lines[self._written :]:
+                with trio.CancelScope(shield=True):
+                    await self._put(owed)
+                    self._written = len(self._lines)
+
     async def _write(self, line: Line) -> None:
         ahead = isinstance(line, Attempt | Unblocked)  # it allows what must not be done without
         if not ahead:
             self._add(line)
-        owed = [*self._lines[self._written :], *([line] if ahead else [])]
-        # Never abandoned, though a disk that stands still then holds up the stop, which
-        # systemd cuts short: a write that ends after the next one would undo it.
-        if self._begun:
-            await trio.to_thread.run_sync(_add, self._path, b"".join(map(_encode, owed)))
-        else:
-            await trio.to_thread.run_sync(_replace, self._path, self._header, owed)
-            self._begun = True
+        await self._put([*self._lines[self._written :], *([line] if ahead else [])])
         if ahead:
             self._add(line)
         self._written = len(self._lines)
@@ -125,6 +128,15 @@ class FileLedger:
             # The line is safe whatever comes of this; the next one tries again.
             with suppress(OSError):
                 await self._shorten()
+
+    async def _put(self, owed: list[Line]) -> None:
+        # Never abandoned, though a disk that stands still then holds up the stop, which
+        # systemd cuts short: a write that ends after the next one would undo it.
+        if self._begun:
+            await trio.to_thread.run_sync(_add, self._path, b"".join(map(_encode, owed)))
+        else:
+            await trio.to_thread.run_sync(_replace, self._path, self._header, owed)
+            self._begun = True
 
     def _add(self, line: Line) -> None:
         self._lines.append(line)

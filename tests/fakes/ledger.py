@@ -14,6 +14,7 @@ class MemoryLedger:
     def __init__(self, lines: Iterable[Line] = ()) -> None:
         self._lines: list[Line] = list(lines)
         self.full = False  # the disk is
+        self.written = len(self._lines)  # how many of the lines it has
         self._history = History()
         for line in self._lines:
             self._history = advance(self._history, line)
@@ -34,6 +35,13 @@ class MemoryLedger:
         self._history = advance(self._history, line)
         if self.full:
             raise OSError(28, "No space left on device")
+        self.written = len(self._lines)
+
+    async def catch_up(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.full and self.written < len(self._lines):
+            raise OSError(28, "No space left on device")
+        self.written = len(self._lines)
 
     async def fingerprint(self, texts: list[str]) -> str:
         return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
