@@ -349,16 +349,19 @@ async def test_what_a_full_disk_did_not_take_is_on_it_soon_after_there_is_room(
         nursery.cancel_scope.cancel()
 
 
-async def test_an_account_that_is_taken_out_leaves_no_line_unwritten(
+async def test_a_keeper_that_is_ended_leaves_no_line_unwritten(
     autojump_clock: MockClock,
 ) -> None:
     world = World()
-    await world.run_for(10)
-    world.ledger.full = True
-    await world.keeper.pause(SOMEBODY)
-    world.ledger.full = False
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run)
+        await trio.sleep(10)
+        world.ledger.full = True
+        await world.keeper.pause(SOMEBODY)
+        await trio.sleep(1)
+        world.ledger.full = False
 
-    await world.keeper.forget()
+        nursery.cancel_scope.cancel()
 
     assert world.ledger.written == len(world.ledger.lines)
 

@@ -93,11 +93,16 @@ class Keeper:
 
     async def run(self) -> None:
         """Keep the session, for ever."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.board.watch_the_end)
-            await self._guarded(self._begin)
-            while True:
-                await self._guarded(self._turn)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.board.watch_the_end)
+                await self._guarded(self._begin)
+                while True:
+                    await self._guarded(self._turn)
+        finally:
+            # Who keeps the account next has to know what was: a stop, and a reload, may be that.
+            with trio.CancelScope(shield=True):
+                await self._catch_up()
 
     async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do it; a bug in it must not end other accounts."""
@@ -182,7 +187,6 @@ class Keeper:
         self._wishes.tell(f"{self.account.name}: {self.board.closed}", failed=True)
         self._wishes.answer(Answer("deferred", self.board.closed))
         await self._kept.drop()
-        await self._catch_up()
 
     async def renew(self, word: Word) -> Asked:
         """Log in on a person's word; returns when that has ended, or waits for an OTP.
