@@ -22,7 +22,7 @@ from neod.ipc.http1 import Response
 from neod.ipc.peers import Peer
 from neod.kotak.evidence import EVIDENCE, read_evidence
 from neod.kotak.flows import proof_of_life
-from neod.sandbox.broker import Flow, Kind, Settings
+from neod.sandbox.broker import Broker, Flow, Kind, Settings
 from tests.fakes.clock import START
 from tests.fakes.kotak import Canned, Fault, Hang, Refuse, Seen
 from tests.fakes.ledger import MemoryLedger
@@ -428,22 +428,26 @@ async def test_p3_rejects_of_dead_sessions_leave_the_kept_logins_over_restarts_t
     assert 5 < accepted(world) <= 16
 
 
+def bring_the_token_again(broker: Broker) -> None:
+    """Have each login bring the token that the last one brought, whatever became of it."""
+    token, begin = broker.sessions[-1].token, broker._begin
+
+    def again(kind: Kind, flow: Flow, now: float) -> Response:
+        answer = begin(kind, flow, now)
+        fresh = broker.sessions[-1].token
+        return msgspec.structs.replace(
+            answer, body=answer.body.replace(fresh.encode(), token.encode())
+        )
+
+    broker._begin = again  # type: ignore[method-assign]
+
+
 async def test_a_login_that_brings_the_dead_token_again_is_no_new_session(
     autojump_clock: MockClock,
 ) -> None:
     async with running(world_of_totp(A_DAY)) as world:
-        broker = world.kotak.broker
-        token, begin = broker.sessions[-1].token, broker._begin
-
-        def again(kind: Kind, flow: Flow, now: float) -> Response:
-            answer = begin(kind, flow, now)
-            fresh = broker.sessions[-1].token
-            return msgspec.structs.replace(
-                answer, body=answer.body.replace(fresh.encode(), token.encode())
-            )
-
-        broker.kill()
-        broker._begin = again  # type: ignore[method-assign]
+        bring_the_token_again(world.kotak.broker)
+        world.kotak.broker.kill()
         assert (await reject(world)).outcome == "deferred"
         await trio.sleep(HOUR)
         assert world.generation == 1
@@ -700,17 +704,7 @@ async def test_p2_the_token_that_is_dead_is_no_session_though_a_login_brings_it_
     autojump_clock: MockClock,
 ) -> None:
     async with running(World(A_DAY)) as world:
-        broker = world.kotak.broker
-        token, begin = broker.sessions[-1].token, broker._begin
-
-        def again(kind: Kind, flow: Flow, now: float) -> Response:
-            answer = begin(kind, flow, now)
-            fresh = broker.sessions[-1].token
-            return msgspec.structs.replace(
-                answer, body=answer.body.replace(fresh.encode(), token.encode())
-            )
-
-        broker._begin = again  # type: ignore[method-assign]
+        bring_the_token_again(world.kotak.broker)
         world.board.lapse()
         world.keeper.look()
         await trio.sleep(5)

@@ -255,7 +255,7 @@ class Keeper:
         try:
             await self.ledger.append(line)
         except OSError as error:
-            lost = f"; it is not on the disk ({error.strerror}), so a restart undoes it"
+            lost = f"; it is not on the disk yet ({error.strerror}): until then a restart undoes it"
         self._wishes.wake()
         if not pauses:
             return f"{name} is resumed{lost}"
