@@ -26,7 +26,7 @@ from neod.sandbox.broker import Broker, Flow, Kind, Settings
 from tests.fakes.clock import START
 from tests.fakes.kotak import Canned, Fault, Hang, Refuse, Seen
 from tests.fakes.ledger import MemoryLedger
-from tests.fakes.world import SOMEBODY, TOTP, World, world_of_totp
+from tests.fakes.world import SOMEBODY, TOTP, WHO, World, world_of_totp
 
 DEAD = read_evidence(100022)
 HOUR = 3600.0
@@ -325,6 +325,84 @@ async def test_paused_a_reject_is_put_off_and_a_bearer_is_renewed(
         await trio.sleep(10 * HOUR)
         assert world.board.valid()
         assert accepted(world) == 1
+
+
+@pytest.mark.parametrize(
+    ("said_after", "sent"),
+    [
+        pytest.param(0.01, ["bearer"], id="the bearer is asked for"),
+        pytest.param(5, ["bearer", "login"], id="the first factor is out"),
+        pytest.param(9, ["bearer", "login", "login"], id="the second factor is out"),
+    ],
+)
+async def test_a_pause_ends_a_login_that_is_under_way_ahead_of_its_next_request(
+    autojump_clock: MockClock, said_after: float, sent: list[str]
+) -> None:
+    world = World(A_DAY, second_factor="mpin", mpin=WHO.mpin)
+    world.kotak.way_back = 4.0  # seconds, of each of three replies
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run)
+        await trio.sleep(said_after)
+        said = await world.keeper.pause(SOMEBODY)
+        assert "what the broker is being asked just now is waited for, and no more is sent" in said
+        await trio.sleep(60)
+        nursery.cancel_scope.cancel()
+
+    steps = ["bearer" if "oauth2" in seen.path else "login" for seen in world.kotak.seen]
+    assert steps == sent
+    assert (world.board.valid() is not None) == (len(sent) == 3)
+    assert (world.state, world.board.standing.last_failure) == ("paused", None)
+    assert world.ledger.history.pending is None
+
+
+async def test_a_login_on_a_persons_word_goes_on_over_a_pause(autojump_clock: MockClock) -> None:
+    world = World(A_DAY, second_factor="mpin", mpin=WHO.mpin)
+    async with running(world):
+        world.kotak.way_back = 4.0
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.keeper.renew, SOMEBODY)
+            await trio.sleep(5)
+            await world.keeper.pause(SOMEBODY)
+        assert (world.generation, world.state) == (2, "paused")
+
+
+async def test_a_pause_while_secrets_are_waited_for_lets_nothing_be_sent(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(A_DAY)
+    at_once = world.ledger.fingerprint
+
+    async def slow(texts: list[str]) -> str:
+        await trio.sleep(10)  # as a command is that asks a vault
+        return await at_once(texts)
+
+    world.ledger.fingerprint = slow  # type: ignore[method-assign]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run)
+        await trio.sleep(7)
+        assert "just now" not in await world.keeper.pause(SOMEBODY)
+        await trio.sleep(HOUR)
+        nursery.cancel_scope.cancel()
+    assert (world.kotak.seen, world.state) == ([], "paused")
+
+
+async def test_a_reject_whose_login_a_pause_ends_is_put_off(autojump_clock: MockClock) -> None:
+    world = World(A_DAY, second_factor="mpin", mpin=WHO.mpin)
+    answers: list[Answer] = []
+
+    async def ask() -> None:
+        answers.append(await reject(world))
+
+    async with running(world):
+        world.kotak.always = lambda seen: Canned(401) if "orders" in seen.path else None
+        world.kotak.way_back = 4.0
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await trio.sleep(6)
+            await world.keeper.pause(SOMEBODY)
+    assert [(answer.outcome, "paused" in answer.detail) for answer in answers] == [
+        ("deferred", True)
+    ]
 
 
 async def test_a_pause_on_a_full_disk_holds_until_a_restart_and_says_so(

@@ -27,6 +27,10 @@ class LedgerFull(Exception):  # noqa: N818
     """An attempt could not be written, so it must not be made."""
 
 
+class CalledOff(Exception):  # noqa: N818
+    """A person does not want the login any more, and nothing of it is out."""
+
+
 def stamp(clock: Clock) -> Stamp:
     """The time for a line of the ledger."""
     now = clock.wall()
@@ -34,7 +38,10 @@ def stamp(clock: Clock) -> Stamp:
 
 
 class Dialogue(msgspec.Struct, kw_only=True):
-    """What a flow is played with. `skew` is learnt on the way."""
+    """What a flow is played with. `skew` is learnt on the way.
+
+    `called_off` is asked ahead of each request that carries credentials.
+    """
 
     account: str
     ledger: Ledger
@@ -46,11 +53,12 @@ class Dialogue(msgspec.Struct, kw_only=True):
     endpoints: Endpoints
     totp_secret: Secret | None
     ask_for_otp: Callable[[], Awaitable[Secret]]
+    called_off: Callable[[], bool]
     skew: float | None = None  # seconds that this clock is ahead of the broker's
     totp_step: int = 0  # of the code that the next request carries
 
     async def play(self, flow: Flow[T]) -> T:
-        """What the flow returns. Raises LoginFailed, LedgerFull."""
+        """What the flow returns. Raises LoginFailed, LedgerFull, CalledOff."""
         wanted: Request | Wanted | None = next(flow)
         while wanted is not None:
             attempt, failure = None, None
@@ -79,10 +87,15 @@ class Dialogue(msgspec.Struct, kw_only=True):
         return reply
 
     async def _begin(self, request: Request) -> Attempt | None:
-        """Write that credentials are about to go out. Raises LedgerFull, and then they must not."""
+        """Write that credentials are about to go out.
+
+        Raises LedgerFull, CalledOff, and then they must not.
+        """
         log.debug("request", account=self.account, step=request.step, url=request.url)
         if request.step is None:
             return None
+        if self.called_off():
+            raise CalledOff
         attempt = Attempt(
             id=self.ledger.history.last_id + 1,
             step=request.step,

@@ -16,7 +16,7 @@ import trio
 from neod import log
 from neod.account import policy
 from neod.account.credentials import Credentials, credentials, read_all, to_fingerprint
-from neod.account.dialogue import Dialogue, LedgerFull, record, stamp
+from neod.account.dialogue import CalledOff, Dialogue, LedgerFull, record, stamp
 from neod.account.doubts import Doubts
 from neod.account.edge import DAY, learn
 from neod.account.herald import Herald
@@ -260,6 +260,8 @@ class Keeper:
         if not pauses:
             return f"{name} is resumed{lost}"
         served = "the session is served to its end" if self.board.valid() else "no session is there"
+        if self.ledger.history.pending:
+            served += "; what the broker is being asked just now is waited for, and no more is sent"
         return f"{name} is paused: no login by itself; {served}{lost}"
 
     async def _ask_for_otp(self) -> Secret:
@@ -369,15 +371,7 @@ class Keeper:
                         )
                     return
                 self._changes = 0
-                async with self._connect(self.account) as send:
-                    talk = self._dialogue(usable, send, decision.why)
-                    try:
-                        if decision.do == "bearer":
-                            await self._renew_bearer(usable, talk)
-                        else:
-                            await self._log_in(usable, talk)
-                    finally:
-                        self._skew = talk.skew
+                await self._talk(decision, usable)
         except LoginFailed as failure:
             self._failed(failure.kind, failure.detail, failure.action, failure.retry_after)
         except SecretUnavailable as failure:
@@ -395,6 +389,19 @@ class Keeper:
         except Exception as error:  # noqa: BLE001 - a bug in a login is one more that failed
             self._bug(error)
 
+    async def _talk(self, decision: policy.Decision, usable: Credentials) -> None:
+        async with self._connect(self.account) as send:
+            talk = self._dialogue(usable, send, decision.why)
+            try:
+                if decision.do == "bearer":
+                    await self._renew_bearer(usable, talk)
+                else:
+                    await self._log_in(usable, talk)
+            except CalledOff:
+                log.event("called_off", account=self.account.name, why="paused")
+            finally:
+                self._skew = talk.skew
+
     def _dialogue(self, usable: Credentials, send: Send, why: str) -> Dialogue:
         asked, rejected = self._wishes.asked, self.ledger.history.rejected
         return Dialogue(
@@ -408,8 +415,14 @@ class Keeper:
             endpoints=self.account.endpoints,
             totp_secret=usable.totp_secret if isinstance(usable, Totp) else None,
             ask_for_otp=self._ask_for_otp,
+            called_off=self._called_off,
             skew=self._skew,
         )
+
+    def _called_off(self) -> bool:
+        """Whether the login that is under way is by itself, and a person has said pause since."""
+        by_itself = self._doing == "login" and self._wishes.asked is None
+        return by_itself and self.ledger.history.paused
 
     async def _log_in(self, usable: Credentials, talk: Dialogue) -> None:
         old = self.board.life() if self.board.valid() else None

@@ -27,7 +27,7 @@ async def log_in(
 ) -> Held:
     """Log in; `old` is the life of the session that this renews, None if none is valid.
 
-    Raises LoginFailed, LedgerFull.
+    Raises LoginFailed, LedgerFull, CalledOff.
     """
     sent = clock.wall(), clock.boot()
     if isinstance(usable, Totp):

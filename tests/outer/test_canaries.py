@@ -517,6 +517,7 @@ def the_structs() -> dict[str, object]:
             endpoints=ends,
             totp_secret=Secret(WHO.totp_secret),
             ask_for_otp=ask,
+            called_off=bool,
         ),
         "http1.Response": http1.Response(200, WHO.password.encode()),
         "http1.Request": http1.parse(head),
