@@ -104,8 +104,9 @@ def test_the_status_is_the_programs_own(neod: CannedNeod, script: str, status: i
 
 
 def test_a_program_that_is_not_there_or_cannot_be_run_is_as_with_env(
-    neod: CannedNeod, tmp_path: Path
+    neod: CannedNeod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")  # as with env, one that may not be read says 126
     text = tmp_path / "text"
     text.write_text("no program")
     assert done("--", "/not/there")[0] == 127
