@@ -12,19 +12,26 @@ class MemoryStore:
         self.kept = kept
         self.oddity = ""
         self.full = False  # the disk is
+        self.read_only = False  # the disk is, as after an error of its own
 
     def load(self) -> Kept | None:
         return self.kept
 
     async def save(self, kept: Kept) -> None:
         await trio.lowlevel.cancel_shielded_checkpoint()  # once called it is done, as on a disk
+        self._may_write()
         if self.full:
             raise OSError(28, "No space left on device")
         self.kept = kept
 
     async def drop(self) -> None:
         await trio.lowlevel.cancel_shielded_checkpoint()
+        self._may_write()
         self.kept = None
+
+    def _may_write(self) -> None:
+        if self.read_only:
+            raise OSError(30, "Read-only file system")
 
     def reboot(self) -> None:
         """The machine did: nothing is kept beyond that."""
