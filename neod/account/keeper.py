@@ -145,10 +145,10 @@ class Keeper:
             return
         wishes.tell(decision.why, failed=True)  # who asked for a login does not get one
         wishes.defer(decision.why)
-        if not wishes.came_just_now:
-            await self._catch_up()
-            await wait_until(self._next_look(decision), self._clock, wishes.news)
-            wishes.news = trio.Event()
+        await self._catch_up()
+        # A wish that came since has woken it already.
+        await wait_until(self._next_look(decision), self._clock, wishes.news)
+        wishes.news = trio.Event()
 
     async def _catch_up(self) -> None:
         """Have in the ledger what its disk did not take: a pause, or a generation that was seen."""
