@@ -3,7 +3,7 @@
 import itertools
 import os
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -114,9 +114,51 @@ async def test_a_session_that_is_alive_is_left_alone(autojump_clock: MockClock) 
         assert (await reject(world)).outcome == "alive"
         assert (world.generation, len(probes(world))) == (1, 1)
 
-        await trio.sleep(11)  # a proof of life does not last
+        world.kotak.broker.kill()
+        await trio.sleep(9.5)
+        assert (await reject(world)).outcome == "alive"
+        await trio.sleep(1)  # a proof of life does not last
+        assert (await reject(world)).outcome == "renewed"
+
+
+async def test_a_proof_of_life_is_no_answer_to_what_it_does_not_speak_of(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(world_of_totp(A_DAY)) as world:
+        assert (await reject(world)).outcome == "alive"
+        assert (await reject(world, 0)).outcome == "newer"
+        assert (await reject(world, evidence=503)).outcome == "not_a_session_fault"
+
+
+async def test_who_rejects_what_was_called_alive_just_now_waits_for_no_login(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(world_of_totp(A_DAY)) as world, trio.open_nursery() as nursery:
+        assert (await reject(world)).outcome == "alive"
+        world.kotak.always = lambda _: Hang()
+        nursery.start_soon(world.keeper.renew, SOMEBODY)
+        await trio.sleep(1)
+        began = trio.current_time()
+        assert (await reject(world)).outcome == "alive"
+        assert trio.current_time() == began
+        nursery.cancel_scope.cancel()
+
+
+async def test_p1_what_was_said_of_the_session_before_is_not_held_against_its_successor(
+    autojump_clock: MockClock,
+) -> None:
+    world = world_of_totp(Settings(life=24))  # of which a quarter is too young to be rejected
+    async with running(world, age=6.5):
         world.kotak.broker.kill()
         assert (await reject(world)).outcome == "renewed"
+        assert world.board.held
+        await trio.sleep(world.board.held.received_at + 6.2 - world.time.wall())
+        asked = probes(world)[0].at
+        assert world.time.wall() - asked < 10
+
+        assert (await reject(world)).outcome == "alive"
+
+        assert (world.generation, len(probes(world))) == (2, 2)
 
 
 @pytest.mark.parametrize("fault", [Canned(502), Hang(), Refuse(), Canned(200, b"<html>")])
@@ -473,6 +515,7 @@ async def test_the_logbook_has_one_entry_for_what_was_done_and_what_came_of_it(
             ("bearer", "accepted", None),
         ]
         assert [e.word for e in book[:2]] == [SOMEBODY, BOT]
+        assert book[4].detail == DEAD.says
         assert entries(world.ledger.lines, since=0, limit=2) == book[:2]
         assert entries(world.ledger.lines, since=book[0].at, limit=100) == book[:1]
         assert isinstance(world.ledger.lines[-1], Paused)
@@ -715,7 +758,11 @@ async def test_a_bot_that_goes_on_while_it_is_contended_is_noted_every_five_minu
         await reject(world)
         await trio.sleep(COOL[0] + 10)
         assert (await reject(world)).outcome == "renewed"
-        for _ in range(14):
+        for _ in range(2):
+            await trio.sleep(299.5)  # of COOL[1]
+            assert (await reject(world)).outcome == "deferred"
+            await trio.sleep(1)
+            assert (await reject(world)).outcome == "deferred"
             await trio.sleep(60)
             assert (await reject(world)).outcome == "deferred"
 
@@ -729,7 +776,7 @@ async def test_a_bearer_that_came_from_a_reject_is_not_replaced_by_another_for_5
     async with running(World(msgspec.structs.replace(A_DAY, bearer_life=24 * HOUR))) as world:
         for _ in range(2):
             assert (await reject(world, evidence=dead)).outcome == "renewed"
-            await trio.sleep(COOL[0] - 10)
+            await trio.sleep(COOL[0] - 0.5)
             answer = await reject(world, evidence=dead)
             assert answer.outcome == "deferred"
             assert "came from a reject" in answer.detail
@@ -792,3 +839,51 @@ async def test_p2_the_token_that_is_dead_is_no_session_though_a_login_brings_it_
         assert (failure.kind, world.generation) == ("unintelligible", 1)
         assert "brought the token that is dead" in failure.detail
         assert world.board.valid() is None
+
+
+async def test_a_bearer_that_a_login_brought_may_be_rejected_though_one_before_it_was(
+    autojump_clock: MockClock,
+) -> None:
+    dead = {"code": "900901"}
+    async with running(World(msgspec.structs.replace(A_DAY, bearer_life=24 * HOUR))) as world:
+        world.kotak.always = lambda _: Canned(503)
+        assert (await reject(world, evidence=dead)).outcome == "deferred"
+        world.kotak.always = None
+        assert not (await world.keeper.renew(SOMEBODY)).failed
+        await trio.sleep(70)
+
+        assert (await reject(world, evidence=dead)).outcome == "renewed"
+        assert (world.generation, accepted(world)) == (3, 2)
+
+
+async def test_a_clock_that_was_wrong_holds_up_no_bearer(autojump_clock: MockClock) -> None:
+    dead = {"code": "900901"}
+    async with running(World(msgspec.structs.replace(A_DAY, bearer_life=24 * HOUR))) as world:
+        assert (await reject(world, evidence=dead)).outcome == "renewed"
+        await trio.sleep(70)
+        assert (await reject(world, evidence=dead)).outcome == "deferred"
+
+        world.time.step(-300)
+        assert (await reject(world, evidence=dead)).outcome == "renewed"
+
+
+@pytest.mark.parametrize(
+    ("world", "evidence", "outcome"),
+    [
+        (lambda: world_of_totp(A_DAY), 100022, "alive"),
+        (
+            lambda: World(msgspec.structs.replace(A_DAY, bearer_life=24 * HOUR)),
+            {"code": "900901"},
+            "renewed",
+        ),
+    ],
+    ids=["the session", "its bearer"],
+)
+async def test_what_came_before_a_restart_is_looked_into_as_anything_else(
+    autojump_clock: MockClock, world: Callable[[], World], evidence: object, outcome: str
+) -> None:
+    async with running(world()) as before:
+        pass
+    before.boot(**(TOTP if outcome == "alive" else {}))
+    async with running(before, age=0) as after:
+        assert (await reject(after, evidence=evidence)).outcome == outcome
