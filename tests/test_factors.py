@@ -1,6 +1,8 @@
 """Second factors and TOTP, by the keeper against the sandbox's broker, in virtual time."""
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
@@ -8,9 +10,16 @@ import trio
 from trio.testing import MockClock
 
 from neod.account.history import Attempt
+from neod.account.logbook import entries
 from neod.account.totp import STEP
+from neod.account.wishes import Asked
+from neod.config import Account
 from neod.ipc.api import Api
 from neod.ipc.http1 import Request
+from neod.kotak import flows
+from neod.kotak.client import Send
+from neod.kotak.evidence import read_evidence
+from neod.kotak.replies import Reply
 from neod.sandbox.broker import Credentials, Settings, make_token
 from neod.secrets import Secret
 from tests.fakes.asking import answer_of
@@ -109,6 +118,108 @@ async def test_otp_needs_a_person_to_ask_and_a_person_to_answer(autojump_clock: 
         assert held
         assert held.session.kind == "trade"
         assert world.kotak.broker.otps_sent == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_while_an_otp_is_waited_for_that_is_told_and_who_asks_again_is_told_the_same(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(second_factor="otp")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.keeper.run)
+        await trio.sleep(1)
+        asked = await world.keeper.renew(SOMEBODY)
+        standing = world.board.standing
+        assert (standing.state, standing.why) == ("otp_needed", asked.detail.removeprefix("main: "))
+        assert standing.next == pytest.approx(world.time.wall() + 300, abs=1)
+
+        began = trio.current_time()
+        again = await world.keeper.renew(SOMEBODY)
+        assert trio.current_time() == began
+        assert (again.detail, again.failed) == (asked.detail, False)
+        assert world.kotak.broker.otps_sent == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_otp_goes_out_as_soon_as_it_is_given(autojump_clock: MockClock) -> None:
+    world = World(second_factor="otp")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.keeper.run)
+        await trio.sleep(1)
+        await world.keeper.renew(SOMEBODY)
+        world.kotak.latency = 2
+        code, began = world.kotak.broker.otp, trio.current_time()
+        assert code
+        nursery.start_soon(world.keeper.give_otp, Secret(code), SOMEBODY)
+        await trio.sleep(1)
+        assert (world.state, world.board.standing.why) == ("renewing", "an OTP was given")
+        while world.board.held is None:
+            await world.board.changed.wait()
+        assert trio.current_time() - began < 3
+        nursery.cancel_scope.cancel()
+
+
+async def test_p5_a_login_that_gets_nowhere_after_its_otp_ends_a_minute_later(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(second_factor="otp")
+    connect = world.keeper._connect
+
+    @asynccontextmanager
+    async def connecting(account: Account) -> AsyncIterator[Send]:
+        async with connect(account) as send:
+
+            async def slow(request: flows.Request) -> Reply:
+                if request.step == "login":
+                    await trio.sleep_forever()
+                return await send(request)
+
+            yield slow
+
+    world.keeper._connect = connecting
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.keeper.run)
+        await trio.sleep(1)
+        await world.keeper.renew(SOMEBODY)
+        told: list[Asked | None] = []
+
+        async def give() -> None:
+            told.append(await world.keeper.give_otp(Secret("1234"), SOMEBODY))
+
+        nursery.start_soon(give)
+        await trio.sleep(59)
+        assert not told
+        assert world.ledger.history.pending
+        await trio.sleep(2)
+        assert [asked.detail for asked in told if asked] == [
+            "main: the login took longer than 60 s"
+        ]
+        assert world.ledger.history.pending is None  # so that nobody waits for what comes of it
+        [entry] = entries(world.ledger.lines, since=0, limit=1)
+        assert (entry.outcome, entry.detail) == (
+            "unanswered",
+            "neod stopped waiting for the answer",
+        )
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_reject_waits_for_no_person_who_types_an_otp(autojump_clock: MockClock) -> None:
+    world = World(Settings(life=24 * HOUR, bearer_life=24 * HOUR), second_factor="otp")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.keeper.run)
+        await trio.sleep(1)
+        await world.keeper.renew(SOMEBODY)
+        code = world.kotak.broker.otp
+        assert code
+        await world.keeper.give_otp(Secret(code), SOMEBODY)
+        await trio.sleep(120)
+
+        nursery.start_soon(world.keeper.renew, SOMEBODY)
+        began = trio.current_time()
+        answer = await world.keeper.reject(1, read_evidence(100022), SOMEBODY)
+        assert answer
+        assert (answer.outcome, "neoctl otp" in answer.detail) == ("deferred", True)
+        assert trio.current_time() - began < 5
         nursery.cancel_scope.cancel()
 
 

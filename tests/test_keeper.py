@@ -1,7 +1,7 @@
 """The keeper against a broker that behaves, in virtual time. Nothing here touches a file."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import Never
@@ -12,12 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from neod.account.credentials import to_fingerprint
 from neod.account.dialogue import stamp
 from neod.account.edge import DAY, Edge
 from neod.account.history import ANY_SECRETS, Carried, History, Suspect, Unblocked
 from neod.account.wishes import NotUnblocked
 from neod.clock import TICK
+from neod.config import Account
 from neod.sandbox.broker import Credentials, Settings, make_token
+from neod.secrets import Secret
 from tests.fakes.clock import START
 from tests.fakes.kotak import Canned, Cut, Fault, Hang, Refuse, Seen
 from tests.fakes.world import PASSWORD, SOMEBODY, World
@@ -330,6 +333,26 @@ async def test_a_bug_ahead_of_the_first_login_ends_in_a_standing_and_not_in_a_cr
     assert world.state == "ok"
 
 
+async def test_after_a_bug_ahead_of_the_first_login_it_goes_on_within_seconds(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World()
+    bugs = [ZeroDivisionError()]
+
+    def broken_once(account: Account, found: Mapping[str, Secret]) -> list[str]:
+        if bugs:
+            raise bugs.pop()
+        return to_fingerprint(account, found)
+
+    monkeypatch.setattr("neod.account.keeper.to_fingerprint", broken_once)
+    await world.run_for(10)
+
+    assert caplog.messages == ["bug", "login_failed"]
+    assert world.kotak.seen[0].at - START == pytest.approx(5)
+    assert world.state == "ok"
+    assert world.keeper.outcomes == {("login", "internal_error"): 1, ("login", "accepted"): 1}
+
+
 async def test_what_a_full_disk_did_not_take_is_on_it_soon_after_there_is_room(
     autojump_clock: MockClock,
 ) -> None:
@@ -497,6 +520,47 @@ async def test_unblock_allows_one_attempt(autojump_clock: MockClock) -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_unblock_is_followed_by_an_attempt_at_once_though_one_was_backed_off(
+    autojump_clock: MockClock,
+) -> None:
+    world = World()
+    world.kotak.always = lambda _: Refuse()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run)
+        await trio.sleep(HOUR)
+        world.kotak.always = lambda seen: Cut() if "validate" in seen.path else None
+        while world.state != "blocked":
+            await world.board.changed.wait()
+        world.kotak.always = None
+
+        said = await world.keeper.unblock(SOMEBODY)
+        await trio.sleep(1)
+
+        assert said == "main: one more login is allowed, and tried as soon as it may be"
+        assert world.state == "ok"
+        nursery.cancel_scope.cancel()
+
+
+async def test_unblock_of_an_account_that_is_paused_waits_for_resume_and_says_so(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(password="wrong")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run)
+        await trio.sleep(10)
+        await world.keeper.pause(SOMEBODY)
+
+        said = await world.keeper.unblock(SOMEBODY)
+        await trio.sleep(HOUR)
+
+        assert said == "main: one more login is allowed, once neoctl resume is said"
+        assert len(world.kotak.logins) == 1
+        await world.keeper.resume(SOMEBODY)
+        await trio.sleep(10)
+        assert len(world.kotak.logins) == 2
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize(
     ("refusals", "ago", "needs_force"), [(1, 0, False), (2, DAY - 1, True), (2, DAY, False)]
 )
@@ -661,6 +725,83 @@ async def test_a_secret_that_cannot_be_had_is_asked_for_again_and_nothing_is_sen
     world.keeper._environ = {"NEOD_TEST_PASSWORD": PASSWORD}
     await world.run_for(301)
     assert world.state == "ok"
+
+
+async def test_a_secret_that_cannot_be_had_after_a_restart_is_no_reason_for_a_login(
+    autojump_clock: MockClock,
+) -> None:
+    environ = {"PASSWORD": PASSWORD}
+    world = World(environ=environ, password={"env": "PASSWORD"})
+    await world.run_for(10)
+    environ.clear()
+
+    world.boot(password={"env": "PASSWORD"})
+    await world.run_for(60)
+
+    assert world.board.valid()
+    assert (world.state, world.board.standing.last_failure) == ("ok", None)
+
+
+async def test_a_secret_that_was_corrected_is_logged_in_with_on_a_persons_word(
+    autojump_clock: MockClock,
+) -> None:
+    environ = {"PASSWORD": "wrong"}
+    world = World(environ=environ, password={"env": "PASSWORD"})
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run)
+        await trio.sleep(10)
+        assert world.state == "credentials_rejected"
+        environ["PASSWORD"] = PASSWORD
+
+        asked = await world.keeper.renew(SOMEBODY)
+
+        assert not asked.failed
+        assert world.state == "ok"
+        nursery.cancel_scope.cancel()
+
+
+async def test_secrets_that_were_refused_are_not_asked_for_again_by_itself(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(password="wrong")
+    at_once, asked = world.ledger.fingerprint, 0
+
+    async def counting(texts: list[str]) -> str:
+        nonlocal asked
+        asked += 1  # as a command is that takes a vault's touch
+        return await at_once(texts)
+
+    world.ledger.fingerprint = counting  # type: ignore[method-assign]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run)
+        await trio.sleep(10)
+        assert world.state == "credentials_rejected"
+        before = asked
+        await trio.sleep(DAY)
+        assert asked == before
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("changes", "settles"), [(2, True), (3, False)])
+async def test_secrets_that_change_while_they_are_read_are_read_again_and_that_twice(
+    autojump_clock: MockClock, changes: int, *, settles: bool
+) -> None:
+    world = World()
+    left = iter(range(changes))
+
+    async def changing(texts: list[str]) -> str:
+        await trio.lowlevel.checkpoint()
+        return str(next(left, changes))
+
+    world.ledger.fingerprint = changing  # type: ignore[method-assign]
+    await world.run_for(0.5)
+
+    failure = world.board.standing.last_failure
+    assert (world.generation == 1) is settles
+    assert (failure is None) is settles
+    if failure:
+        assert (failure.kind, world.state) == ("secret_unavailable", "blocked")
+        assert failure.detail == "the secrets are others each time that they are read"
 
 
 # Clocks
