@@ -358,6 +358,22 @@ async def test_paused_it_logs_in_on_a_persons_word_and_resumed_by_itself(
         assert (accepted(world), world.state) == (3, "ok")
 
 
+async def test_a_person_who_asks_for_a_login_while_a_disk_is_slow_gets_one(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(world_of_totp(A_DAY)) as world, trio.open_nursery() as nursery:
+        await world.keeper.pause(SOMEBODY)
+        world.store.slow = 3.0
+        world.kotak.broker.kill()
+        nursery.start_soon(reject, world)
+        await trio.sleep(1)  # it is dead, and about to be taken off the disk
+        assert world.board.valid() is None
+
+        asked = await world.keeper.renew(SOMEBODY)
+
+        assert (asked.failed, world.generation) == (False, 2)
+
+
 async def test_paused_a_reject_is_put_off_and_a_bearer_is_renewed(
     autojump_clock: MockClock,
 ) -> None:

@@ -137,13 +137,15 @@ class Keeper:
             await self._look_into(wishes.rejecting)
         if wishes.asked and policy.barred(self._clock.wall(), self.ledger.history, self._secrets):
             await self._see_secrets()  # they may be others by now
-        decision = self._decide(asked=wishes.asked is not None)
+        asked = wishes.asked
+        decision = self._decide(asked=asked is not None)
         await self._stand(decision)
         if decision.do != "wait":
             await self._attempt(decision)
             await self._give_up_pending("neod stopped waiting for the answer")
             return
-        wishes.tell(decision.why, failed=True)  # who asked for a login does not get one
+        if asked:  # who came only since is heard at the next turn
+            wishes.tell(decision.why, failed=True)
         wishes.defer(decision.why)
         await self._catch_up()
         # A wish that came since has woken it already.
