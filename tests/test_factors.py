@@ -195,6 +195,7 @@ async def test_p5_a_login_that_gets_nowhere_after_its_otp_ends_a_minute_later(
             "main: the login took longer than 60 s"
         ]
         assert world.ledger.history.pending is None  # so that nobody waits for what comes of it
+        assert world.ledger.history.logins == ()  # nor takes it for one that was accepted
         [entry] = entries(world.ledger.lines, since=0, limit=1)
         assert (entry.outcome, entry.detail) == (
             "unanswered",

@@ -274,6 +274,20 @@ async def test_a_contention_over_a_session_that_is_dead_is_told_once(
 # By when a session is expected
 
 
+async def test_that_none_was_ready_is_told_at_that_very_time(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    world = World(A_DAY)
+    world.boot(renewal={"ready_by": "08:45"})
+    await world.keeper.pause(SOMEBODY)
+    watcher = await living(nursery, world)
+
+    await trio.sleep(24 * HOUR)
+
+    assert watcher.events.count("not_ready_by") == 1
+    assert watcher.last("not_ready_by")["at"] == pytest.approx(READY_BY, abs=1)
+
+
 @pytest.mark.parametrize(
     ("late", "there", "told"),
     [(299.5, False, 1), (300.5, False, 0), (299.5, True, 0)],

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from neod.account.history import COOL, Paused, Rejected, Word
+from neod.account.history import COOL, Paused, Rejected, Resumed, Word
 from neod.account.logbook import entries
 from neod.account.rejection import Answer
 from neod.account.wishes import Wishes
@@ -86,6 +86,7 @@ async def test_a_dead_session_is_not_served_while_it_is_replaced(
         world.kotak.always = lambda seen: None if "orders" in seen.path else Canned(503)
         answer = await reject(world)
         assert answer.outcome == "deferred"
+        assert answer.detail.startswith("the renewal failed: ")
         assert world.board.valid() is None
         assert world.store.kept is None
 
@@ -463,6 +464,24 @@ async def test_a_reject_whose_login_a_pause_ends_is_put_off(autojump_clock: Mock
     ]
 
 
+async def test_what_pause_and_resume_say_and_write(autojump_clock: MockClock) -> None:
+    word = Word("resume", 813, "/usr/bin/neoctl")
+    async with running(World(Settings(life=HOUR, bearer_life=24 * HOUR))) as world:
+        keeper = world.keeper
+        assert await keeper.resume(word) == "main is not paused"
+        said = await keeper.pause(SOMEBODY)
+        assert said == "main is paused: no login by itself; the session is served to its end"
+        assert await keeper.pause(SOMEBODY) == "main is paused already"
+        assert await keeper.resume(word) == "main is resumed"
+        assert isinstance(world.ledger.lines[-1], Resumed)
+        assert world.ledger.lines[-1].word == word
+
+        world.kotak.always = lambda _: Refuse()
+        await trio.sleep(HOUR)
+        said = await keeper.pause(SOMEBODY)
+        assert said == "main is paused: no login by itself; no session is there"
+
+
 async def test_a_pause_on_a_full_disk_holds_until_a_restart_and_says_so(
     autojump_clock: MockClock,
 ) -> None:
@@ -532,6 +551,7 @@ async def test_the_logbook_has_one_entry_for_what_was_done_and_what_came_of_it(
         ]
         assert [e.word for e in book[:2]] == [SOMEBODY, BOT]
         assert book[4].detail == DEAD.says
+        assert [e.word for e in book[5:]] == [None] * 3  # neod's own
         assert entries(world.ledger.lines, since=0, limit=2) == book[:2]
         assert entries(world.ledger.lines, since=book[0].at, limit=100) == book[:1]
         assert isinstance(world.ledger.lines[-1], Paused)
@@ -589,6 +609,27 @@ async def test_a_login_that_brings_the_dead_token_again_is_no_new_session(
         await trio.sleep(HOUR)
         assert world.generation == 1
         assert len(world.ledger.history.logins) < 50  # backed off, where a limit is none
+
+
+async def test_a_login_that_brings_the_living_token_again_is_no_failure(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(World(A_DAY)) as world:
+        bring_the_token_again(world.kotak.broker)
+        assert not (await world.keeper.renew(SOMEBODY)).failed
+        assert (world.generation, world.state) == (2, "ok")
+
+
+async def test_a_suspicion_outlives_a_new_bearer(autojump_clock: MockClock) -> None:
+    async with running(World(Settings(life=24 * HOUR, bearer_life=HOUR))) as world:
+        await world.keeper.pause(SOMEBODY)
+        assert (await reject(world)).outcome == "deferred"
+        await trio.sleep(HOUR)
+        assert (world.generation, accepted(world)) == (2, 1)
+
+        await world.keeper.resume(SOMEBODY)
+        await trio.sleep(10)
+        assert (world.generation, accepted(world)) == (3, 2)
 
 
 async def test_a_kept_session_that_is_older_than_the_ledger_is_not_served(

@@ -335,7 +335,7 @@ class Keeper:
 
     async def _stand(self, decision: policy.Decision) -> None:
         await self._see_lapse()
-        if decision.do == "wait" and decision.state == "ok":
+        if decision.state == "ok":
             self._due = decision.at
         self._herald.stand(decision, self._skew)
 
@@ -521,7 +521,7 @@ class Keeper:
             wanted.detail += "; its secrets cannot be had now"
             # Where they stand in the way, the next attempt waits longer for them, and judges again.
             stuck = policy.barred(self._clock.wall(), self.ledger.history, known)
-            self._secrets = known if same and not stuck else ""
+            self._secrets = "" if stuck else known
         elif same and self._secrets == known:
             wanted.detail = "unchanged"
         else:
