@@ -242,6 +242,32 @@ async def test_an_otp_that_is_not_given_ends_the_login_after_five_minutes(
         nursery.cancel_scope.cancel()
 
 
+async def test_an_otp_that_nobody_types_holds_up_no_bearer(autojump_clock: MockClock) -> None:
+    world = World(Settings(life=24 * HOUR, bearer_life=HOUR), second_factor="otp")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.keeper.run)
+        await trio.sleep(1)
+        await world.keeper.renew(SOMEBODY)
+        code = world.kotak.broker.otp
+        assert code
+        await world.keeper.give_otp(Secret(code), SOMEBODY)
+        await trio.sleep(1)
+        due = world.board.standing.next
+        assert due
+        await trio.sleep(due - world.time.wall() - 299)
+
+        await world.keeper.renew(SOMEBODY)
+        while world.generation == 1:
+            await world.board.changed.wait()
+
+        failure = world.board.standing.last_failure
+        assert failure
+        assert failure.kind == "otp_needed"
+        assert due < failure.at
+        assert world.time.wall() - failure.at < 0.5
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_wrong_otp_is_told_to_who_typed_it(autojump_clock: MockClock) -> None:
     world = World(second_factor="otp")
     async with trio.open_nursery() as nursery:
