@@ -720,6 +720,25 @@ async def test_a_disk_that_is_full_stops_logins_and_not_serving(autojump_clock: 
     assert world.state == "ok"
 
 
+async def test_p5_a_disk_that_stands_still_for_ten_minutes_is_known_to(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(Settings(life=DAY, bearer_life=DAY))
+    assert not world.keeper.stuck
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run)
+        await trio.sleep(HOUR / 2)
+        world.store.slow = HOUR
+        nursery.start_soon(world.keeper.renew, SOMEBODY)
+        await trio.sleep(599.5)
+        assert not world.keeper.stuck
+        await trio.sleep(1)
+        assert world.keeper.stuck
+        await trio.sleep(HOUR)
+        assert not world.keeper.stuck
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_secret_that_cannot_be_had_is_asked_for_again_and_nothing_is_sent(
     autojump_clock: MockClock,
 ) -> None:
@@ -768,25 +787,34 @@ async def test_a_secret_that_was_corrected_is_logged_in_with_on_a_persons_word(
         nursery.cancel_scope.cancel()
 
 
-async def test_secrets_that_were_refused_are_not_asked_for_again_by_itself(
-    autojump_clock: MockClock,
+@pytest.mark.parametrize(
+    ("password", "state"),
+    [("wrong", "credentials_rejected"), (PASSWORD, "ok")],
+    ids=["refused", "accepted"],
+)
+async def test_secrets_are_read_once_for_a_persons_wish_and_not_while_nothing_is_due(
+    autojump_clock: MockClock, password: str, state: str
 ) -> None:
-    world = World(password="wrong")
-    at_once, asked = world.ledger.fingerprint, 0
+    world = World(Settings(life=30 * DAY, bearer_life=30 * DAY), password=password)
+    at_once, reads = world.ledger.fingerprint, 0
 
     async def counting(texts: list[str]) -> str:
-        nonlocal asked
-        asked += 1  # as a command is that takes a vault's touch
+        nonlocal reads
+        reads += 1  # as a command is run that wants a touch
         return await at_once(texts)
 
     world.ledger.fingerprint = counting  # type: ignore[method-assign]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.run)
         await trio.sleep(10)
-        assert world.state == "credentials_rejected"
-        before = asked
+        assert world.state == state
+        before = reads
         await trio.sleep(DAY)
-        assert asked == before
+        assert reads == before
+
+        await world.keeper.renew(SOMEBODY)
+
+        assert reads == before + 1
         nursery.cancel_scope.cancel()
 
 
@@ -1009,7 +1037,10 @@ async def test_what_is_known_of_the_brokers_clock_is_kept_through_an_outage(
     world = World(Settings(life=HOUR))
     world.kotak.slow = 45.0
     async with trio.open_nursery() as nursery:
+        world.kotak.faults.append(Refuse())
         nursery.start_soon(world.run)
+        await trio.sleep(0.5)
+        assert world.state == "backing_off"
         assert world.board.standing.clock_skew is None
         await trio.sleep(10)
         world.kotak.always = lambda _: Refuse()

@@ -108,6 +108,18 @@ async def test_a_dead_session_that_cannot_be_taken_away_is_said_once(
     assert warned(caplog) == ["Read-only file system"]
 
 
+async def test_a_session_whose_bearer_has_lapsed_is_written_once(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(World(Settings(life=24 * HOUR, bearer_life=HOUR))) as world:
+        world.kotak.always = lambda _: Refuse()
+        world.store.full = True  # so that each write is told of
+        await trio.sleep(10 * HOUR)
+        assert world.board.valid() is None
+
+    assert len(warned(caplog)) == 1
+
+
 async def test_each_dead_session_is_taken_away(autojump_clock: MockClock) -> None:
     async with running(world_of_totp(A_DAY)) as world:
         for _ in range(2):
