@@ -169,6 +169,7 @@ async def test_the_edge_is_known_after_a_restart(autojump_clock: MockClock) -> N
     world.boot()
     await world.run_for(DAY)
 
+    assert world.board.standing.last_failure is None
     assert len(world.kotak.logins) - before == 1  # the edge's
     assert (world.kotak.logins[-1].at - MIDNIGHT) % DAY < 5
 
