@@ -1,7 +1,7 @@
 """Second factors and TOTP, by the keeper against the sandbox's broker, in virtual time."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -24,11 +24,18 @@ from neod.sandbox.broker import Credentials, Settings, make_token
 from neod.secrets import Secret
 from tests.fakes.asking import answer_of
 from tests.fakes.clock import START
-from tests.fakes.kotak import Canned, Cut, Seen
+from tests.fakes.kotak import Canned, Cut, Refuse, Seen
 from tests.fakes.world import SOMEBODY, TOTP, World, world_of_totp
 
 HOUR = 3600.0
 WHO = Credentials()
+
+
+def stale_once() -> Callable[[Seen], Canned | None]:
+    """A broker that refuses the next code, and no other."""
+    refusal = {"error": [{"code": "10506", "message": "Invalid TOTP"}]}
+    first = [Canned(400, json.dumps(refusal).encode())]
+    return lambda seen: first.pop() if first and "tradeApiLogin" in seen.path else None
 
 
 def codes(world: World) -> list[str]:
@@ -415,17 +422,30 @@ async def test_a_code_that_was_stale_by_bad_luck_costs_half_a_minute(
     autojump_clock: MockClock,
 ) -> None:
     world = world_of_totp()
-    stale = json.dumps({"error": [{"code": "10506", "message": "Invalid TOTP"}]}).encode()
-    first = [Canned(400, stale)]
-
-    def once(seen: Seen) -> Canned | None:
-        return first.pop() if first and "tradeApiLogin" in seen.path else None
-
-    world.kotak.always = once
+    world.kotak.always = stale_once()
 
     await world.run_for(62)
 
     assert world.state == "ok"
+
+
+async def test_a_code_that_was_stale_costs_no_more_after_an_outage(
+    autojump_clock: MockClock,
+) -> None:
+    world = world_of_totp()
+    world.kotak.always = lambda _: Refuse()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run)
+        await trio.sleep(HOUR)
+        assert world.state == "backing_off"  # for up to ten minutes
+        world.kotak.always = stale_once()
+
+        while not codes(world):
+            await world.board.changed.wait()
+        await trio.sleep(STEP + 2)
+
+        assert world.state == "ok"
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_totp_secret_that_is_none_is_said_and_nothing_is_sent(
