@@ -1,6 +1,8 @@
 """Second factors and TOTP, by the keeper against the sandbox's broker, in virtual time."""
 
 import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
@@ -8,18 +10,32 @@ import trio
 from trio.testing import MockClock
 
 from neod.account.history import Attempt
+from neod.account.logbook import entries
 from neod.account.totp import STEP
+from neod.account.wishes import Asked
+from neod.config import Account
 from neod.ipc.api import Api
 from neod.ipc.http1 import Request
+from neod.kotak import flows
+from neod.kotak.client import Send
+from neod.kotak.evidence import read_evidence
+from neod.kotak.replies import Reply
 from neod.sandbox.broker import Credentials, Settings, make_token
 from neod.secrets import Secret
 from tests.fakes.asking import answer_of
 from tests.fakes.clock import START
-from tests.fakes.kotak import Canned, Cut, Seen
+from tests.fakes.kotak import Canned, Cut, Refuse, Seen
 from tests.fakes.world import SOMEBODY, TOTP, World, world_of_totp
 
 HOUR = 3600.0
 WHO = Credentials()
+
+
+def stale_once() -> Callable[[Seen], Canned | None]:
+    """A broker that refuses the next code, and no other."""
+    refusal = {"error": [{"code": "10506", "message": "Invalid TOTP"}]}
+    first = [Canned(400, json.dumps(refusal).encode())]
+    return lambda seen: first.pop() if first and "tradeApiLogin" in seen.path else None
 
 
 def codes(world: World) -> list[str]:
@@ -112,6 +128,109 @@ async def test_otp_needs_a_person_to_ask_and_a_person_to_answer(autojump_clock: 
         nursery.cancel_scope.cancel()
 
 
+async def test_while_an_otp_is_waited_for_that_is_told_and_who_asks_again_is_told_the_same(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(second_factor="otp")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.keeper.run)
+        await trio.sleep(1)
+        asked = await world.keeper.renew(SOMEBODY)
+        standing = world.board.standing
+        assert (standing.state, standing.why) == ("otp_needed", asked.detail.removeprefix("main: "))
+        assert standing.next == pytest.approx(world.time.wall() + 300, abs=1)
+
+        began = trio.current_time()
+        again = await world.keeper.renew(SOMEBODY)
+        assert trio.current_time() == began
+        assert (again.detail, again.failed) == (asked.detail, False)
+        assert world.kotak.broker.otps_sent == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_otp_goes_out_as_soon_as_it_is_given(autojump_clock: MockClock) -> None:
+    world = World(second_factor="otp")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.keeper.run)
+        await trio.sleep(1)
+        await world.keeper.renew(SOMEBODY)
+        world.kotak.latency = 2
+        code, began = world.kotak.broker.otp, trio.current_time()
+        assert code
+        nursery.start_soon(world.keeper.give_otp, Secret(code), SOMEBODY)
+        await trio.sleep(1)
+        assert (world.state, world.board.standing.why) == ("renewing", "an OTP was given")
+        while world.board.held is None:
+            await world.board.changed.wait()
+        assert trio.current_time() - began < 3
+        nursery.cancel_scope.cancel()
+
+
+async def test_p5_a_login_that_gets_nowhere_after_its_otp_ends_a_minute_later(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(second_factor="otp")
+    connect = world.keeper._connect
+
+    @asynccontextmanager
+    async def connecting(account: Account) -> AsyncIterator[Send]:
+        async with connect(account) as send:
+
+            async def slow(request: flows.Request) -> Reply:
+                if request.step == "login":
+                    await trio.sleep_forever()
+                return await send(request)
+
+            yield slow
+
+    world.keeper._connect = connecting
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.keeper.run)
+        await trio.sleep(1)
+        await world.keeper.renew(SOMEBODY)
+        told: list[Asked | None] = []
+
+        async def give() -> None:
+            told.append(await world.keeper.give_otp(Secret("1234"), SOMEBODY))
+
+        nursery.start_soon(give)
+        await trio.sleep(59)
+        assert not told
+        assert world.ledger.history.pending
+        await trio.sleep(2)
+        assert [asked.detail for asked in told if asked] == [
+            "main: the login took longer than 60 s"
+        ]
+        assert world.ledger.history.pending is None  # so that nobody waits for what comes of it
+        assert world.ledger.history.logins == ()  # nor takes it for one that was accepted
+        [entry] = entries(world.ledger.lines, since=0, limit=1)
+        assert (entry.outcome, entry.detail) == (
+            "unanswered",
+            "neod stopped waiting for the answer",
+        )
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_reject_waits_for_no_person_who_types_an_otp(autojump_clock: MockClock) -> None:
+    world = World(Settings(life=24 * HOUR, bearer_life=24 * HOUR), second_factor="otp")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.keeper.run)
+        await trio.sleep(1)
+        await world.keeper.renew(SOMEBODY)
+        code = world.kotak.broker.otp
+        assert code
+        await world.keeper.give_otp(Secret(code), SOMEBODY)
+        await trio.sleep(120)
+
+        nursery.start_soon(world.keeper.renew, SOMEBODY)
+        began = trio.current_time()
+        answer = await world.keeper.reject(1, read_evidence(100022), SOMEBODY)
+        assert answer
+        assert (answer.outcome, "neoctl otp" in answer.detail) == ("deferred", True)
+        assert trio.current_time() - began < 5
+        nursery.cancel_scope.cancel()
+
+
 async def test_an_otp_that_is_not_given_ends_the_login_after_five_minutes(
     autojump_clock: MockClock,
 ) -> None:
@@ -127,6 +246,32 @@ async def test_an_otp_that_is_not_given_ends_the_login_after_five_minutes(
         await trio.sleep(HOUR)
         assert world.kotak.broker.otps_sent == 1
         assert world.state == "otp_needed"
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_otp_that_nobody_types_holds_up_no_bearer(autojump_clock: MockClock) -> None:
+    world = World(Settings(life=24 * HOUR, bearer_life=HOUR), second_factor="otp")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.keeper.run)
+        await trio.sleep(1)
+        await world.keeper.renew(SOMEBODY)
+        code = world.kotak.broker.otp
+        assert code
+        await world.keeper.give_otp(Secret(code), SOMEBODY)
+        await trio.sleep(1)
+        due = world.board.standing.next
+        assert due
+        await trio.sleep(due - world.time.wall() - 299)
+
+        await world.keeper.renew(SOMEBODY)
+        while world.generation == 1:
+            await world.board.changed.wait()
+
+        failure = world.board.standing.last_failure
+        assert failure
+        assert failure.kind == "otp_needed"
+        assert due < failure.at
+        assert world.time.wall() - failure.at < 0.5
         nursery.cancel_scope.cancel()
 
 
@@ -277,17 +422,30 @@ async def test_a_code_that_was_stale_by_bad_luck_costs_half_a_minute(
     autojump_clock: MockClock,
 ) -> None:
     world = world_of_totp()
-    stale = json.dumps({"error": [{"code": "10506", "message": "Invalid TOTP"}]}).encode()
-    first = [Canned(400, stale)]
-
-    def once(seen: Seen) -> Canned | None:
-        return first.pop() if first and "tradeApiLogin" in seen.path else None
-
-    world.kotak.always = once
+    world.kotak.always = stale_once()
 
     await world.run_for(62)
 
     assert world.state == "ok"
+
+
+async def test_a_code_that_was_stale_costs_no_more_after_an_outage(
+    autojump_clock: MockClock,
+) -> None:
+    world = world_of_totp()
+    world.kotak.always = lambda _: Refuse()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run)
+        await trio.sleep(HOUR)
+        assert world.state == "backing_off"  # for up to ten minutes
+        world.kotak.always = stale_once()
+
+        while not codes(world):
+            await world.board.changed.wait()
+        await trio.sleep(STEP + 2)
+
+        assert world.state == "ok"
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_totp_secret_that_is_none_is_said_and_nothing_is_sent(

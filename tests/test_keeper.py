@@ -1,7 +1,7 @@
 """The keeper against a broker that behaves, in virtual time. Nothing here touches a file."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import Never
@@ -12,12 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from neod.account.credentials import to_fingerprint
 from neod.account.dialogue import stamp
 from neod.account.edge import DAY, Edge
 from neod.account.history import ANY_SECRETS, Carried, History, Suspect, Unblocked
 from neod.account.wishes import NotUnblocked
 from neod.clock import TICK
+from neod.config import Account
 from neod.sandbox.broker import Credentials, Settings, make_token
+from neod.secrets import Secret
 from tests.fakes.clock import START
 from tests.fakes.kotak import Canned, Cut, Fault, Hang, Refuse, Seen
 from tests.fakes.world import PASSWORD, SOMEBODY, World
@@ -33,7 +36,9 @@ async def test_it_logs_in_at_once_and_renews_ahead_of_the_end(autojump_clock: Mo
 
     times = [login.at - START for login in world.kotak.logins]
     assert times[0] < 1
-    assert all(0.68 * HOUR < later - earlier <= 0.76 * HOUR for earlier, later in pairwise(times))
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    assert all(0.68 * HOUR < gap <= 0.76 * HOUR for gap in gaps)
+    assert len(set(map(round, gaps))) == len(gaps)  # so that no two machines go in step
     assert world.state == "ok"
 
 
@@ -164,6 +169,7 @@ async def test_the_edge_is_known_after_a_restart(autojump_clock: MockClock) -> N
     world.boot()
     await world.run_for(DAY)
 
+    assert world.board.standing.last_failure is None
     assert len(world.kotak.logins) - before == 1  # the edge's
     assert (world.kotak.logins[-1].at - MIDNIGHT) % DAY < 5
 
@@ -251,13 +257,18 @@ async def test_a_login_that_hangs_ends_within_its_time(autojump_clock: MockClock
     assert [seen.at - START for seen in world.kotak.seen][1] < 13
 
 
-async def test_a_rate_limit_is_kept_to(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize(
+    ("headers", "least"), [({}, 60), ({"Retry-After": "200"}, 200), ({"Retry-After": "900"}, 900)]
+)
+async def test_a_rate_limit_is_kept_to(
+    autojump_clock: MockClock, headers: dict[str, str], least: float
+) -> None:
     world = World()
-    world.kotak.faults.append(Canned(429, headers={"Retry-After": "200"}))
+    world.kotak.faults.append(Canned(429, headers=headers))
 
-    await world.run_for(400)
+    await world.run_for(1000)
 
-    assert world.kotak.seen[1].at - world.kotak.seen[0].at >= 200
+    assert world.kotak.seen[1].at - world.kotak.seen[0].at >= least
     assert world.state == "ok"
 
 
@@ -328,6 +339,26 @@ async def test_a_bug_ahead_of_the_first_login_ends_in_a_standing_and_not_in_a_cr
 
     await world.run_for(100)
     assert world.state == "ok"
+
+
+async def test_after_a_bug_ahead_of_the_first_login_it_goes_on_within_seconds(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World()
+    bugs = [ZeroDivisionError()]
+
+    def broken_once(account: Account, found: Mapping[str, Secret]) -> list[str]:
+        if bugs:
+            raise bugs.pop()
+        return to_fingerprint(account, found)
+
+    monkeypatch.setattr("neod.account.keeper.to_fingerprint", broken_once)
+    await world.run_for(10)
+
+    assert caplog.messages == ["bug", "login_failed"]
+    assert world.kotak.seen[0].at - START == pytest.approx(5)
+    assert world.state == "ok"
+    assert world.keeper.outcomes == {("login", "internal_error"): 1, ("login", "accepted"): 1}
 
 
 async def test_what_a_full_disk_did_not_take_is_on_it_soon_after_there_is_room(
@@ -497,6 +528,47 @@ async def test_unblock_allows_one_attempt(autojump_clock: MockClock) -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_unblock_is_followed_by_an_attempt_at_once_though_one_was_backed_off(
+    autojump_clock: MockClock,
+) -> None:
+    world = World()
+    world.kotak.always = lambda _: Refuse()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run)
+        await trio.sleep(HOUR)
+        world.kotak.always = lambda seen: Cut() if "validate" in seen.path else None
+        while world.state != "blocked":
+            await world.board.changed.wait()
+        world.kotak.always = None
+
+        said = await world.keeper.unblock(SOMEBODY)
+        await trio.sleep(1)
+
+        assert said == "main: one more login is allowed, and tried as soon as it may be"
+        assert world.state == "ok"
+        nursery.cancel_scope.cancel()
+
+
+async def test_unblock_of_an_account_that_is_paused_waits_for_resume_and_says_so(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(password="wrong")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run)
+        await trio.sleep(10)
+        await world.keeper.pause(SOMEBODY)
+
+        said = await world.keeper.unblock(SOMEBODY)
+        await trio.sleep(HOUR)
+
+        assert said == "main: one more login is allowed, once neoctl resume is said"
+        assert len(world.kotak.logins) == 1
+        await world.keeper.resume(SOMEBODY)
+        await trio.sleep(10)
+        assert len(world.kotak.logins) == 2
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize(
     ("refusals", "ago", "needs_force"), [(1, 0, False), (2, DAY - 1, True), (2, DAY, False)]
 )
@@ -641,11 +713,31 @@ async def test_a_disk_that_is_full_stops_logins_and_not_serving(autojump_clock: 
             assert world.board.valid()
             assert world.board.standing.last_failure
             assert world.board.standing.last_failure.kind == "ledger"
+            assert world.state == "blocked"
     assert len(world.kotak.seen) == sent
 
     world.ledger.full = False
     await world.run_for(400)
     assert world.state == "ok"
+
+
+async def test_p5_a_disk_that_stands_still_for_ten_minutes_is_known_to(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(Settings(life=DAY, bearer_life=DAY))
+    assert not world.keeper.stuck
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run)
+        await trio.sleep(HOUR / 2)
+        world.store.slow = HOUR
+        nursery.start_soon(world.keeper.renew, SOMEBODY)
+        await trio.sleep(599.5)
+        assert not world.keeper.stuck
+        await trio.sleep(1)
+        assert world.keeper.stuck
+        await trio.sleep(HOUR)
+        assert not world.keeper.stuck
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_secret_that_cannot_be_had_is_asked_for_again_and_nothing_is_sent(
@@ -661,6 +753,109 @@ async def test_a_secret_that_cannot_be_had_is_asked_for_again_and_nothing_is_sen
     world.keeper._environ = {"NEOD_TEST_PASSWORD": PASSWORD}
     await world.run_for(301)
     assert world.state == "ok"
+
+
+async def test_a_secret_that_cannot_be_had_after_a_restart_is_no_reason_for_a_login(
+    autojump_clock: MockClock,
+) -> None:
+    environ = {"PASSWORD": PASSWORD}
+    world = World(environ=environ, password={"env": "PASSWORD"})
+    await world.run_for(10)
+    environ.clear()
+
+    world.boot(password={"env": "PASSWORD"})
+    await world.run_for(60)
+
+    assert world.board.valid()
+    assert (world.state, world.board.standing.last_failure) == ("ok", None)
+
+
+async def test_a_secret_that_was_corrected_is_logged_in_with_on_a_persons_word(
+    autojump_clock: MockClock,
+) -> None:
+    environ = {"PASSWORD": "wrong"}
+    world = World(environ=environ, password={"env": "PASSWORD"})
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run)
+        await trio.sleep(10)
+        assert world.state == "credentials_rejected"
+        environ["PASSWORD"] = PASSWORD
+
+        asked = await world.keeper.renew(SOMEBODY)
+
+        assert not asked.failed
+        assert world.state == "ok"
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("password", "state"),
+    [("wrong", "credentials_rejected"), (PASSWORD, "ok")],
+    ids=["refused", "accepted"],
+)
+async def test_secrets_are_read_once_for_a_persons_wish_and_not_while_nothing_is_due(
+    autojump_clock: MockClock, password: str, state: str
+) -> None:
+    world = World(Settings(life=30 * DAY, bearer_life=30 * DAY), password=password)
+    at_once, reads = world.ledger.fingerprint, 0
+
+    async def counting(texts: list[str]) -> str:
+        nonlocal reads
+        reads += 1  # as a command is run that wants a touch
+        return await at_once(texts)
+
+    world.ledger.fingerprint = counting  # type: ignore[method-assign]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run)
+        await trio.sleep(10)
+        assert world.state == state
+        before = reads
+        await trio.sleep(DAY)
+        assert reads == before
+
+        await world.keeper.renew(SOMEBODY)
+
+        assert reads == before + 1
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("changes", "settles"), [(2, True), (3, False)])
+async def test_secrets_that_change_while_they_are_read_are_read_again_and_that_twice(
+    autojump_clock: MockClock, changes: int, *, settles: bool
+) -> None:
+    world = World()
+    left = iter(range(changes))
+
+    async def changing(texts: list[str]) -> str:
+        await trio.lowlevel.checkpoint()
+        return str(next(left, changes))
+
+    world.ledger.fingerprint = changing  # type: ignore[method-assign]
+    await world.run_for(0.5)
+
+    failure = world.board.standing.last_failure
+    assert (world.generation == 1) is settles
+    assert (failure is None) is settles
+    if failure:
+        assert (failure.kind, world.state) == ("secret_unavailable", "blocked")
+        assert failure.detail == "the secrets are others each time that they are read"
+
+
+async def test_secrets_that_were_others_now_and_then_are_not_others_each_time(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(Settings(life=HOUR, bearer_life=DAY))
+    reads = iter("abccdee")  # two changes ahead of the first login, and two ahead of the next
+
+    async def changing(texts: list[str]) -> str:
+        await trio.lowlevel.checkpoint()
+        return next(reads, "e")
+
+    world.ledger.fingerprint = changing  # type: ignore[method-assign]
+    await world.run_for(HOUR)
+
+    assert next(reads, None) is None
+    assert (world.generation, world.board.standing.last_failure) == (2, None)
 
 
 # Clocks
@@ -837,6 +1032,25 @@ async def test_at_the_edge_it_waits_for_the_brokers_midnight(
     assert len(after) == 1
 
 
+async def test_what_is_known_of_the_brokers_clock_is_kept_through_an_outage(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(Settings(life=HOUR))
+    world.kotak.slow = 45.0
+    async with trio.open_nursery() as nursery:
+        world.kotak.faults.append(Refuse())
+        nursery.start_soon(world.run)
+        await trio.sleep(0.5)
+        assert world.state == "backing_off"
+        assert world.board.standing.clock_skew is None
+        await trio.sleep(10)
+        world.kotak.always = lambda _: Refuse()
+        await trio.sleep(HOUR)
+        assert world.state == "backing_off"
+        assert world.board.standing.clock_skew == pytest.approx(45, abs=1)
+        nursery.cancel_scope.cancel()
+
+
 async def test_p2_a_clock_that_is_behind_serves_no_session_past_the_brokers_end(
     autojump_clock: MockClock,
 ) -> None:
@@ -866,6 +1080,7 @@ async def test_an_edge_that_is_configured_wrong_does_not_burn_logins(
         await world.run_for(2 * DAY)
 
         assert len(world.kotak.logins) <= 6, edge
+        assert world.ledger.history.edge is None  # what is configured is not learnt
 
 
 # Properties
@@ -946,9 +1161,19 @@ async def test_p2_a_session_that_lapsed_by_its_bearer_is_not_back_after_a_restar
     assert world.board.valid() is None
 
 
-async def test_what_keeps_a_login_from_being_begun_is_an_outage(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(99, "Cannot assign requested address"), "Cannot assign requested address"),
+        (OSError("without a number"), "without a number"),
+    ],
+    ids=["of the system", "of a library"],
+)
+async def test_what_keeps_a_login_from_being_begun_is_an_outage(
+    autojump_clock: MockClock, error: OSError, said: str
+) -> None:
     def unreachable(_: object) -> Never:
-        raise OSError(99, "Cannot assign requested address")
+        raise error
 
     world = World()
     world.keeper._connect = unreachable
@@ -957,7 +1182,7 @@ async def test_what_keeps_a_login_from_being_begun_is_an_outage(autojump_clock: 
     failure = world.board.standing.last_failure
     assert failure
     assert (failure.kind, world.state) == ("unavailable", "backing_off")
-    assert "Cannot assign requested address" in failure.detail
+    assert failure.detail == f"cannot make ready to connect: {said}"
     assert not world.ledger.lines
 
 

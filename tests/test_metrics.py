@@ -17,7 +17,7 @@ from tests.fakes.asking import answer_of
 from tests.fakes.clock import START
 from tests.fakes.desk import Desk
 from tests.fakes.kotak import Canned
-from tests.fakes.world import World
+from tests.fakes.world import SOMEBODY, World
 
 HOUR = 3600.0
 Labels = tuple[tuple[str, str], ...]
@@ -42,7 +42,7 @@ MAIN: Labels = (("account", "main"),)
 async def test_an_account_is_measured(autojump_clock: MockClock) -> None:
     world = World(Settings(life=HOUR, bearer_life=10 * HOUR))
     api = Api({"main": world.keeper}, START)
-    await world.run_for(HOUR)
+    await world.run_for(HOUR + 1)
     held = world.board.held
     assert held
 
@@ -59,6 +59,41 @@ async def test_an_account_is_measured(autojump_clock: MockClock) -> None:
     assert found["neod_renewal_lateness_seconds"][MAIN] == pytest.approx(0, abs=1)
     assert found["neod_renewal_overdue_seconds"] == {MAIN: 0}
     assert found["neod_start_time_seconds"] == {(): START}
+    assert of_windows(found["neod_login_budget_used"]) == {"600s": 0, "86400s": 2}
+
+
+def of_windows(samples: dict[Labels, float]) -> dict[str, float]:
+    return {dict(labels)["window"]: value for labels, value in samples.items()}
+
+
+async def test_an_account_that_never_had_a_session_is_measured_too(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(Settings(life=HOUR))
+    world.kotak.always = lambda _: Canned(503)
+    await world.run_for(HOUR)
+
+    found = await metrics(Api({"main": world.keeper}, START))
+
+    assert found["neod_session_valid"] == {MAIN: 0}
+    assert found["neod_renewal_overdue_seconds"] == {MAIN: 0}
+    assert found.keys().isdisjoint({"neod_renewal_lateness_seconds", "neod_session_generation"})
+
+
+async def test_a_first_session_is_not_late_and_one_on_a_persons_word_is_not_overdue(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    world = World(Settings(life=HOUR, bearer_life=10 * HOUR))
+    api = Api({"main": world.keeper}, START)
+    nursery.start_soon(world.run)
+    await trio.sleep(10)
+    assert "neod_renewal_lateness_seconds" not in await metrics(api)
+
+    await world.keeper.pause(SOMEBODY)
+    await world.keeper.renew(SOMEBODY)
+    await trio.sleep(HOUR)
+
+    assert (await metrics(api))["neod_renewal_overdue_seconds"] == {MAIN: 0}
 
 
 async def test_a_renewal_that_is_late_is_overdue_and_then_was_so(

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from neod.sandbox.broker import Credentials
 from tests.fakes.process import CONFIG, Home, Neod, Process, Sandbox
 
+MPIN = Credentials().mpin
 HASTE = 5.0  # seconds in which a stop has to be over
 
 
@@ -230,6 +232,11 @@ def test_a_changed_configuration_is_taken_up_by_word_and_by_signal(
         while after.stdout == "1\n":
             after = home.neoctl("get", "generation", "--wait", "10")
         assert after.stdout == "2\n"
+
+        home.configure(sandbox.url, text=CONFIG.replace("mobile", f"mpin = '{MPIN}'\nmobile"))
+        assert "another login by now" in home.neoctl("reload").stderr
+        assert home.neoctl("get", "kind", "--wait", "10").stdout == "trade\n"
+        assert home.neoctl("get", "generation").stdout == "3\n"  # by the same ledger
         assert neod.stop()[0] == 0
 
 

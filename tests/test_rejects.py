@@ -3,7 +3,7 @@
 import itertools
 import os
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from neod.account.history import COOL, Paused, Rejected, Word
+from neod.account.history import COOL, Paused, Rejected, Resumed, Word
 from neod.account.logbook import entries
 from neod.account.rejection import Answer
 from neod.account.wishes import Wishes
@@ -86,6 +86,7 @@ async def test_a_dead_session_is_not_served_while_it_is_replaced(
         world.kotak.always = lambda seen: None if "orders" in seen.path else Canned(503)
         answer = await reject(world)
         assert answer.outcome == "deferred"
+        assert answer.detail.startswith("the renewal failed: ")
         assert world.board.valid() is None
         assert world.store.kept is None
 
@@ -114,9 +115,51 @@ async def test_a_session_that_is_alive_is_left_alone(autojump_clock: MockClock) 
         assert (await reject(world)).outcome == "alive"
         assert (world.generation, len(probes(world))) == (1, 1)
 
-        await trio.sleep(11)  # a proof of life does not last
+        world.kotak.broker.kill()
+        await trio.sleep(9.5)
+        assert (await reject(world)).outcome == "alive"
+        await trio.sleep(1)  # a proof of life does not last
+        assert (await reject(world)).outcome == "renewed"
+
+
+async def test_a_proof_of_life_is_no_answer_to_what_it_does_not_speak_of(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(world_of_totp(A_DAY)) as world:
+        assert (await reject(world)).outcome == "alive"
+        assert (await reject(world, 0)).outcome == "newer"
+        assert (await reject(world, evidence=503)).outcome == "not_a_session_fault"
+
+
+async def test_who_rejects_what_was_called_alive_just_now_waits_for_no_login(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(world_of_totp(A_DAY)) as world, trio.open_nursery() as nursery:
+        assert (await reject(world)).outcome == "alive"
+        world.kotak.always = lambda _: Hang()
+        nursery.start_soon(world.keeper.renew, SOMEBODY)
+        await trio.sleep(1)
+        began = trio.current_time()
+        assert (await reject(world)).outcome == "alive"
+        assert trio.current_time() == began
+        nursery.cancel_scope.cancel()
+
+
+async def test_p1_what_was_said_of_the_session_before_is_not_held_against_its_successor(
+    autojump_clock: MockClock,
+) -> None:
+    world = world_of_totp(Settings(life=24))  # of which a quarter is too young to be rejected
+    async with running(world, age=6.5):
         world.kotak.broker.kill()
         assert (await reject(world)).outcome == "renewed"
+        assert world.board.held
+        await trio.sleep(world.board.held.received_at + 6.2 - world.time.wall())
+        asked = probes(world)[0].at
+        assert world.time.wall() - asked < 10
+
+        assert (await reject(world)).outcome == "alive"
+
+        assert (world.generation, len(probes(world))) == (2, 2)
 
 
 @pytest.mark.parametrize("fault", [Canned(502), Hang(), Refuse(), Canned(200, b"<html>")])
@@ -152,6 +195,26 @@ async def test_a_suspicion_stands_over_a_restart(autojump_clock: MockClock) -> N
     await world.run_for(5)
 
     assert world.generation == 2
+
+
+async def test_a_reject_that_had_to_wait_is_judged_by_what_is_so_by_then(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(world_of_totp(A_DAY)) as world, trio.open_nursery() as nursery:
+        world.kotak.always = lambda _: Hang()
+        nursery.start_soon(world.keeper.renew, SOMEBODY)
+        await trio.sleep(1)
+        answers: list[Answer] = []
+
+        async def ask() -> None:
+            answers.append(await reject(world))
+
+        nursery.start_soon(ask)
+        await trio.sleep(1)
+        assert not answers
+        world.time.step(-100)  # the clock is put right, so the session is young
+        await trio.sleep(10)
+        assert [answer.outcome for answer in answers] == ["too_young"]
 
 
 async def test_only_the_session_that_is_there_can_be_rejected(autojump_clock: MockClock) -> None:
@@ -316,6 +379,22 @@ async def test_paused_it_logs_in_on_a_persons_word_and_resumed_by_itself(
         assert (accepted(world), world.state) == (3, "ok")
 
 
+async def test_a_person_who_asks_for_a_login_while_a_disk_is_slow_gets_one(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(world_of_totp(A_DAY)) as world, trio.open_nursery() as nursery:
+        await world.keeper.pause(SOMEBODY)
+        world.store.slow = 3.0
+        world.kotak.broker.kill()
+        nursery.start_soon(reject, world)
+        await trio.sleep(1)  # it is dead, and about to be taken off the disk
+        assert world.board.valid() is None
+
+        asked = await world.keeper.renew(SOMEBODY)
+
+        assert (asked.failed, world.generation) == (False, 2)
+
+
 async def test_paused_a_reject_is_put_off_and_a_bearer_is_renewed(
     autojump_clock: MockClock,
 ) -> None:
@@ -405,6 +484,24 @@ async def test_a_reject_whose_login_a_pause_ends_is_put_off(autojump_clock: Mock
     ]
 
 
+async def test_what_pause_and_resume_say_and_write(autojump_clock: MockClock) -> None:
+    word = Word("resume", 813, "/usr/bin/neoctl")
+    async with running(World(Settings(life=HOUR, bearer_life=24 * HOUR))) as world:
+        keeper = world.keeper
+        assert await keeper.resume(word) == "main is not paused"
+        said = await keeper.pause(SOMEBODY)
+        assert said == "main is paused: no login by itself; the session is served to its end"
+        assert await keeper.pause(SOMEBODY) == "main is paused already"
+        assert await keeper.resume(word) == "main is resumed"
+        assert isinstance(world.ledger.lines[-1], Resumed)
+        assert world.ledger.lines[-1].word == word
+
+        world.kotak.always = lambda _: Refuse()
+        await trio.sleep(HOUR)
+        said = await keeper.pause(SOMEBODY)
+        assert said == "main is paused: no login by itself; no session is there"
+
+
 async def test_a_pause_on_a_full_disk_holds_until_a_restart_and_says_so(
     autojump_clock: MockClock,
 ) -> None:
@@ -473,6 +570,8 @@ async def test_the_logbook_has_one_entry_for_what_was_done_and_what_came_of_it(
             ("bearer", "accepted", None),
         ]
         assert [e.word for e in book[:2]] == [SOMEBODY, BOT]
+        assert book[4].detail == DEAD.says
+        assert [e.word for e in book[5:]] == [None] * 3  # neod's own
         assert entries(world.ledger.lines, since=0, limit=2) == book[:2]
         assert entries(world.ledger.lines, since=book[0].at, limit=100) == book[:1]
         assert isinstance(world.ledger.lines[-1], Paused)
@@ -530,6 +629,27 @@ async def test_a_login_that_brings_the_dead_token_again_is_no_new_session(
         await trio.sleep(HOUR)
         assert world.generation == 1
         assert len(world.ledger.history.logins) < 50  # backed off, where a limit is none
+
+
+async def test_a_login_that_brings_the_living_token_again_is_no_failure(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(World(A_DAY)) as world:
+        bring_the_token_again(world.kotak.broker)
+        assert not (await world.keeper.renew(SOMEBODY)).failed
+        assert (world.generation, world.state) == (2, "ok")
+
+
+async def test_a_suspicion_outlives_a_new_bearer(autojump_clock: MockClock) -> None:
+    async with running(World(Settings(life=24 * HOUR, bearer_life=HOUR))) as world:
+        await world.keeper.pause(SOMEBODY)
+        assert (await reject(world)).outcome == "deferred"
+        await trio.sleep(HOUR)
+        assert (world.generation, accepted(world)) == (2, 1)
+
+        await world.keeper.resume(SOMEBODY)
+        await trio.sleep(10)
+        assert (world.generation, accepted(world)) == (3, 2)
 
 
 async def test_a_kept_session_that_is_older_than_the_ledger_is_not_served(
@@ -715,11 +835,10 @@ async def test_a_bot_that_goes_on_while_it_is_contended_is_noted_every_five_minu
         await reject(world)
         await trio.sleep(COOL[0] + 10)
         assert (await reject(world)).outcome == "renewed"
-        for _ in range(14):
-            await trio.sleep(60)
+        for later, noted in (299.5, 0), (1, 1), (299, 1), (1.5, 2):
+            await trio.sleep(later)  # which is in all less than COOL[1]
             assert (await reject(world)).outcome == "deferred"
-
-        assert verdicts(world) == ["unclear", "unclear", "put_off", "put_off"]
+            assert verdicts(world) == ["unclear", "unclear"] + noted * ["put_off"]
 
 
 async def test_a_bearer_that_came_from_a_reject_is_not_replaced_by_another_for_5_minutes(
@@ -729,7 +848,7 @@ async def test_a_bearer_that_came_from_a_reject_is_not_replaced_by_another_for_5
     async with running(World(msgspec.structs.replace(A_DAY, bearer_life=24 * HOUR))) as world:
         for _ in range(2):
             assert (await reject(world, evidence=dead)).outcome == "renewed"
-            await trio.sleep(COOL[0] - 10)
+            await trio.sleep(COOL[0] - 0.5)
             answer = await reject(world, evidence=dead)
             assert answer.outcome == "deferred"
             assert "came from a reject" in answer.detail
@@ -792,3 +911,51 @@ async def test_p2_the_token_that_is_dead_is_no_session_though_a_login_brings_it_
         assert (failure.kind, world.generation) == ("unintelligible", 1)
         assert "brought the token that is dead" in failure.detail
         assert world.board.valid() is None
+
+
+async def test_a_bearer_that_a_login_brought_may_be_rejected_though_one_before_it_was(
+    autojump_clock: MockClock,
+) -> None:
+    dead = {"code": "900901"}
+    async with running(World(msgspec.structs.replace(A_DAY, bearer_life=24 * HOUR))) as world:
+        world.kotak.always = lambda _: Canned(503)
+        assert (await reject(world, evidence=dead)).outcome == "deferred"
+        world.kotak.always = None
+        assert not (await world.keeper.renew(SOMEBODY)).failed
+        await trio.sleep(70)
+
+        assert (await reject(world, evidence=dead)).outcome == "renewed"
+        assert (world.generation, accepted(world)) == (3, 2)
+
+
+async def test_a_clock_that_was_wrong_holds_up_no_bearer(autojump_clock: MockClock) -> None:
+    dead = {"code": "900901"}
+    async with running(World(msgspec.structs.replace(A_DAY, bearer_life=24 * HOUR))) as world:
+        assert (await reject(world, evidence=dead)).outcome == "renewed"
+        await trio.sleep(70)
+        assert (await reject(world, evidence=dead)).outcome == "deferred"
+
+        world.time.step(-300)
+        assert (await reject(world, evidence=dead)).outcome == "renewed"
+
+
+@pytest.mark.parametrize(
+    ("world", "evidence", "outcome"),
+    [
+        (lambda: world_of_totp(A_DAY), 100022, "alive"),
+        (
+            lambda: World(msgspec.structs.replace(A_DAY, bearer_life=24 * HOUR)),
+            {"code": "900901"},
+            "renewed",
+        ),
+    ],
+    ids=["the session", "its bearer"],
+)
+async def test_what_came_before_a_restart_is_looked_into_as_anything_else(
+    autojump_clock: MockClock, world: Callable[[], World], evidence: object, outcome: str
+) -> None:
+    async with running(world()) as before:
+        pass
+    before.boot(**(TOTP if outcome == "alive" else {}))
+    async with running(before, age=0) as after:
+        assert (await reject(after, evidence=evidence)).outcome == outcome

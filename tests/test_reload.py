@@ -187,6 +187,60 @@ async def test_a_change_of_secrets_that_take_their_time_unblocks_too(
         assert world.board.valid()
 
 
+@pytest.mark.parametrize(("takes", "had"), [(1.5, True), (2.5, False)])
+async def test_secrets_are_waited_for_for_two_seconds_and_are_unchanged_once_they_are_there(
+    autojump_clock: MockClock, takes: float, *, had: bool
+) -> None:
+    world = World(DAY)
+    at_once = world.ledger.fingerprint
+
+    async def slow(texts: list[str]) -> str:
+        await trio.sleep(takes)  # as a command does that asks a vault
+        return await at_once(texts)
+
+    async with living(world) as life:
+        world.ledger.fingerprint = slow  # type: ignore[method-assign]
+        began = trio.current_time()
+        said = "main: unchanged" if had else "main: unchanged; its secrets cannot be had now"
+        assert await life.reload() == said
+        assert trio.current_time() - began == pytest.approx(min(takes, 2))
+
+        world.ledger.fingerprint = at_once  # type: ignore[method-assign]
+        assert await life.reload() == "main: unchanged"
+        assert world.generation == 1
+
+
+async def test_secrets_that_are_others_are_logged_in_with_though_the_file_is_the_same(
+    autojump_clock: MockClock,
+) -> None:
+    environ = {"PASSWORD": "sandbox-password"}
+    world = World(DAY, environ=environ, password={"env": "PASSWORD"})
+    async with living(world) as life:
+        environ["PASSWORD"] = "changed"
+        let_in(world, "changed")
+
+        assert await life.reload() == "main: changed; logs in with what is new"
+        await trio.sleep(10)
+
+        assert world.generation == 2
+
+
+async def test_secrets_that_are_others_are_tried_at_once_though_the_last_were_backed_off(
+    autojump_clock: MockClock,
+) -> None:
+    environ = {"PASSWORD": "of before"}
+    world = World(DAY, environ=environ, password={"env": "PASSWORD"})
+    world.kotak.always = lambda _: Canned(429, headers={"Retry-After": "600"})
+    async with living(world) as life:
+        world.kotak.always = None
+        environ["PASSWORD"] = "sandbox-password"
+
+        assert await life.reload() == "main: changed"
+        await trio.sleep(10)
+
+        assert world.board.valid()
+
+
 async def test_secrets_that_cannot_be_had_are_no_reason_to_drop_a_session(
     autojump_clock: MockClock,
 ) -> None:
@@ -283,6 +337,14 @@ async def test_rules_are_taken_up_without_a_login(autojump_clock: MockClock) -> 
         due = world.board.standing.next
         assert due
         assert 60 <= held.session.expires_at - due <= 75
+
+        world.kotak.always = lambda _: Hang()
+        async with trio.open_nursery() as nursery:
+            watcher = await watching(nursery, life.api)
+            await trio.sleep(8 * HOUR)
+            nursery.cancel_scope.cancel()
+        at = watcher.last("expiring")["at"]
+        assert at == pytest.approx(held.session.expires_at - 60, abs=1.1)
 
 
 @pytest.mark.parametrize(

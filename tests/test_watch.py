@@ -331,6 +331,22 @@ async def test_a_suspend_over_the_end_is_told_at_once(
     assert watcher.events == ["state", "session", "expired"]
 
 
+async def test_a_suspend_over_the_end_is_told_at_once_though_a_login_hangs(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    world = World(Settings(life=HOUR, bearer_life=10 * HOUR))
+    watcher = await living(nursery, world)
+    await trio.sleep(1)
+    world.kotak.always = lambda _: Hang()
+    nursery.start_soon(world.keeper.renew, SOMEBODY)
+    await trio.sleep(1)
+
+    world.time.suspend(3 * HOUR)
+    await wait_all_tasks_blocked()
+
+    assert watcher.events == ["state", "session", "expired"]
+
+
 async def test_a_dead_session_is_expired_and_its_successor_follows(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:

@@ -130,7 +130,7 @@ class Doubts:
         session = held.session
         request = proof_of_life(session.kind, session.base_url, session.headers)
         if request is None or self._was_asked:
-            return self._said_alive if request else None
+            return None  # what was clear by then has been acted on: alive answers, dead has lapsed
         self._asked_at, self._said_alive = self._clock.boot(), None
         with suppress(LoginFailed, OSError):
             self._said_alive = says_alive(await self._ask(request))

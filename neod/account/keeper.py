@@ -137,18 +137,20 @@ class Keeper:
             await self._look_into(wishes.rejecting)
         if wishes.asked and policy.barred(self._clock.wall(), self.ledger.history, self._secrets):
             await self._see_secrets()  # they may be others by now
-        decision = self._decide(asked=wishes.asked is not None)
+        asked = wishes.asked
+        decision = self._decide(asked=asked is not None)
         await self._stand(decision)
         if decision.do != "wait":
             await self._attempt(decision)
             await self._give_up_pending("neod stopped waiting for the answer")
             return
-        wishes.tell(decision.why, failed=True)  # who asked for a login does not get one
+        if asked:  # who came only since is heard at the next turn
+            wishes.tell(decision.why, failed=True)
         wishes.defer(decision.why)
-        if not wishes.came_just_now:
-            await self._catch_up()
-            await wait_until(self._next_look(decision), self._clock, wishes.news)
-            wishes.news = trio.Event()
+        await self._catch_up()
+        # A wish that came since has woken it already.
+        await wait_until(self._next_look(decision), self._clock, wishes.news)
+        wishes.news = trio.Event()
 
     async def _catch_up(self) -> None:
         """Have in the ledger what its disk did not take: a pause, or a generation that was seen."""
@@ -333,7 +335,7 @@ class Keeper:
 
     async def _stand(self, decision: policy.Decision) -> None:
         await self._see_lapse()
-        if decision.do == "wait" and decision.state == "ok":
+        if decision.state == "ok":
             self._due = decision.at
         self._herald.stand(decision, self._skew)
 
@@ -519,7 +521,7 @@ class Keeper:
             wanted.detail += "; its secrets cannot be had now"
             # Where they stand in the way, the next attempt waits longer for them, and judges again.
             stuck = policy.barred(self._clock.wall(), self.ledger.history, known)
-            self._secrets = known if same and not stuck else ""
+            self._secrets = "" if stuck else known
         elif same and self._secrets == known:
             wanted.detail = "unchanged"
         else:

@@ -89,7 +89,7 @@ class KeptSession:
         """Keep nothing any more; of a `generation` that is named, once only."""
         if generation and generation == self._dropped:
             return
-        self._dropped = generation or self._dropped
+        self._dropped = generation
         try:
             await self._store.drop()
         except OSError as error:

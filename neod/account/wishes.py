@@ -108,11 +108,6 @@ class Wishes:
 
     # For the keeper
 
-    @property
-    def came_just_now(self) -> bool:
-        """True if there is one that the turn which ends has not looked at."""
-        return self.rejecting is not None or self.adopting is not None
-
     def tell(self, detail: str, *, failed: bool) -> None:
         """Answer who asked for a login."""
         if self.asked:
