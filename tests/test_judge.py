@@ -873,7 +873,7 @@ SIZE = Size(files=["socket:[1]"], talks=1, memory=50.0, threads=3, zombies=0, pe
         (SIZE._replace(files=["socket:[1]", "pipe:[2]"]), "descriptors"),
         (SIZE._replace(talks=4), "broker"),
         (SIZE._replace(memory=61.0), "MB"),
-        (SIZE._replace(threads=7), "threads"),
+        (SIZE._replace(threads=9), "threads"),
         (SIZE._replace(zombies=1), "children"),
         (SIZE._replace(peers=["bench", "bot"]), "connected"),
     ],

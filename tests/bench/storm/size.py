@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 GROWTH = 10.0  # MB that neod may be larger at the end than at the quiet moment before
-THREADS = 6  # that it may have: those of what three accounts write, and of hooks being started
+THREADS = 8  # that it may have: it has 2 to 5, of what accounts write and of hooks being started
 TALKS = 3  # connections to the broker that logins of three accounts may have at a time
 
 
