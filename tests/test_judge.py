@@ -187,10 +187,16 @@ def an_account_got_a_session_while_it_was_on_its_way_out(story: Story) -> None:
 
 
 @excused
-def a_bot_is_turned_away_while_others_take_the_places(story: Story) -> None:
+def a_bot_is_turned_away_while_nobody_can_be_let_in(story: Story) -> None:
     story.session()
-    with story.judge.during("crowd"):
+    with story.judge.during("no room"):
         story.withheld("too_many_connections")
+        story.judge.turned("/v1/status", 503, "too_many_connections", story.at)
+    with story.judge.during("down"):
+        story.judge.turned("/v1/status", 503, "shutting_down", story.at)
+    story.judge.turned("/v1/status", 404, "unknown_account", story.at)
+    story.judge.loose.add("family")
+    story.judge.turned("/v1/token", 503, "shutting_down", story.at)
 
 
 @excused
@@ -580,6 +586,26 @@ def a_request_has_no_answer_from_who_was_killed(story: Story) -> None:
     story.judge.cut("/v1/token", story.at, opened, "cut")
 
 
+# Who is turned away
+
+
+@breaks("room")
+def a_peer_is_turned_away_from_a_crowd_that_leaves_room(story: Story) -> None:
+    with story.judge.during("crowd"):
+        story.judge.turned("/v1/watch", 503, "too_many_connections", story.at)
+
+
+@breaks("room")
+def a_peer_is_told_that_neod_stops_and_it_does_not(story: Story) -> None:
+    story.judge.turned("/v1/status", 503, "shutting_down", story.at)
+
+
+@breaks("room")
+def a_peer_is_turned_away_with_another_status(story: Story) -> None:
+    with story.judge.during("no room"):
+        story.judge.turned("/v1/status", 429, "too_many_connections", story.at)
+
+
 # P6, bugs
 
 
@@ -778,6 +804,31 @@ def it_logs_in_while_a_person_has_paused_it(story: Story) -> None:
         story.after(1)
 
 
+@breaks("paused")
+def a_login_goes_on_though_a_person_has_paused_it_meanwhile(story: Story) -> None:
+    story.wrote("login")
+    story.after(1)
+    with story.judge.wished("pause", "main"):
+        story.after(2)
+        story.wrote("validate")
+        story.after(5)
+
+
+@excused
+def a_request_was_under_way_when_a_person_paused_the_account(story: Story) -> None:
+    story.wrote("login")
+    with story.judge.wished("pause", "main"), story.judge.during("broker stopped"):
+        story.after(3)
+        story.wrote("validate")
+        story.after(5)
+    story.wrote("login")
+    with story.judge.wished("pause", "main"):
+        story.wrote("validate", fault="slow")
+        story.after(4)
+        story.wrote("validate")
+        story.after(5)
+
+
 @excused
 def an_account_waits_for_what_is_to_come(story: Story) -> None:
     with story.judge.during("pause"):
@@ -820,7 +871,7 @@ SIZE = Size(files=["socket:[1]"], talks=1, memory=50.0, threads=3, zombies=0, pe
     ("size", "what"),
     [
         (SIZE._replace(files=["socket:[1]", "pipe:[2]"]), "descriptors"),
-        (SIZE._replace(talks=9), "broker"),
+        (SIZE._replace(talks=4), "broker"),
         (SIZE._replace(memory=61.0), "MB"),
         (SIZE._replace(threads=9), "threads"),
         (SIZE._replace(zombies=1), "children"),

@@ -123,6 +123,7 @@ class Bot:
         if reply is not None and reply.status >= 400:
             self._judge.asked[what, reply.code] += 1
             self._judge.asked[what, str(reply.status)] -= 1
+            self._judge.turned(what, reply.status, reply.code, began)
         if (reply is not None and what not in ("/v1/session", "/v1/token")) or (
             reply is not None and reply.status != 200
         ):
@@ -260,16 +261,17 @@ class Bot:
             await trio.sleep(0.2)
 
     async def _listen(self, watch: Watch) -> None:
-        stream = await trio.open_unix_socket(self._socket)
+        began, stream = now(), await trio.open_unix_socket(self._socket)
         try:
             wire = Wire(stream)
             query = [f"account={watch.account}"] if watch.account else []
             query += [f"after={watch.after}"] if watch.after is not None else []
             target = "/v1/watch" + ("?" + "&".join(query) if query else "")
             await stream.send_all(f"GET {target} HTTP/1.0\r\n\r\n".encode())
-            status, _ = await wire.head()
-            self._judge.asked["/v1/watch", str(status)] += 1
-            if status != 200:
+            reply = await wire.answer()
+            self._judge.asked["/v1/watch", reply.code or str(reply.status)] += 1
+            if reply.status != 200:
+                self._judge.turned("/v1/watch", reply.status, reply.code, began)
                 return
             beat = now()
             while True:

@@ -41,12 +41,15 @@ SHOWN = 12  # broken promises of a kind that are told whole
 STILL = 20.0  # seconds after which an account has to have done what it said it would …
 LOGIN_TIME = 75.0  # … and to have ended a login
 BEAT, LATE = 15.0, 3.0  # seconds between a watch's heartbeats, and that one may be late
+AWAY, AWAY_STATUS = ("too_many_connections", "shutting_down"), 503
 EVERY = 0.05  # seconds: how often the bench feels how late it is
 
 Trouble = Literal[
     "pause",  # no answer can be asked for
     "down",  # neod is not there
-    "crowd",  # others take the places, or the descriptors
+    "crowd",  # others are many, or take the descriptors
+    "no room",  # nobody can be let in
+    "broker stopped",  # it stands still, and reads later what was sent to it
     "unwritten",  # what neod writes may not reach the disk
     "unkept",  # the same of the session
 ]
@@ -234,6 +237,17 @@ class Judge:
 
     # What bots were told
 
+    def turned(self, what: str, status: int, code: str, asked: float) -> None:
+        """Of an answer that is a problem: whether nobody had to be turned away with it."""
+        if code not in AWAY:
+            return
+        self.weighed["turned away"] += 1
+        if status != AWAY_STATUS:
+            self.broke("room", f"{what}: {code} with status {status}")
+        leaves = code == "shutting_down" and bool(self.loose)  # so says an account that goes
+        if not leaves and not self._turned_away(code, asked, self.now()):
+            self.broke("room", f"{what}: {code}, and there was no need")
+
     def ask(self, account: str, after: int | None = None) -> Asked:
         known = self.known.get(account)
         floor = known.generation if known else 0
@@ -332,7 +346,7 @@ class Judge:
         """Whether the answer is one of the moment, and in place then."""
         if code == "shutting_down":
             return self.troubled("down", asked, came)
-        return code == "too_many_connections" and self.troubled("crowd", asked - LATE, came)
+        return code == "too_many_connections" and self.troubled("no room", asked - LATE, came)
 
     def lost(self, known: Known) -> bool:
         """Whether it could not be kept for the start that came after it."""

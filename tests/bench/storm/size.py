@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 GROWTH = 10.0  # MB that neod may be larger at the end than at the quiet moment before
-THREADS = 4  # that it may have more
-TALKS = 6  # connections to the broker that logins of three accounts may have at a time
+THREADS = 8  # that it may have: it has 2 to 5, of what accounts write and of hooks being started
+TALKS = 3  # connections to the broker that logins of three accounts may have at a time
 
 
 class Size(NamedTuple):
@@ -49,14 +49,14 @@ def grown(before: Size | None, size: Size) -> list[str]:
         found.append(f"nobody asks, and {len(size.peers)} are connected: {size.peers}")
     if size.talks > TALKS:
         found.append(f"{size.talks} connections to the broker")
+    if size.threads > THREADS:
+        found.append(f"{size.threads} threads")
     if size.zombies:
         found.append(f"{size.zombies} children were not waited for")
     if before is None:
         return found
     if size.descriptors > before.descriptors:
         found.append(f"descriptors: {before.files} -> {size.files}")
-    if size.threads > before.threads + THREADS:
-        found.append(f"threads: {before.threads} -> {size.threads}")
     if size.memory > before.memory + GROWTH:
         found.append(f"MB: {before.memory:.1f} -> {size.memory:.1f}")
     return found

@@ -125,7 +125,7 @@ class Thrower:
 
     async def _starve(self, each: Throw) -> bool:
         # What a reload can afford would stay.
-        with self._judge.during("crowd", "unwritten", "unkept"):
+        with self._judge.during("crowd", "no room", "unwritten", "unkept"):
             async with self._editing, self._daemon.held:
                 await self._leave_no_files(each.lasts)
         return True
@@ -227,6 +227,7 @@ class Thrower:
     # A person
 
     async def _ask(self, target: str, **fields: object) -> Reply | None:
+        asked = now()
         with trio.move_on_after(70), suppress(*GONE):
             wire = Wire(await trio.open_unix_socket(self._house.home.socket))
             try:
@@ -234,6 +235,7 @@ class Thrower:
             finally:
                 await trio.aclose_forcefully(wire.stream)
             self._judge.said(target, reply.body)
+            self._judge.turned(target, reply.status, reply.code, asked)
             self._judge.asked[target, reply.code or str(reply.status)] += 1
             return reply
         return None
@@ -302,11 +304,13 @@ class Thrower:
     async def _leave(self, each: Throw) -> bool:
         async with self._broker:
             if each.kind == "broker stopped":
-                self._sandbox.signal(signal.SIGSTOP)
-                try:
-                    await trio.sleep(each.lasts)
-                finally:
-                    self._sandbox.signal(signal.SIGCONT)
+                with self._judge.during("broker stopped"):
+                    self._sandbox.signal(signal.SIGSTOP)
+                    try:
+                        await trio.sleep(each.lasts)
+                    finally:
+                        self._sandbox.signal(signal.SIGCONT)
+                    await trio.sleep(0.2)  # what has piled up meanwhile is worked off
             else:
                 self._sandbox.kill()
                 await trio.sleep(each.lasts)

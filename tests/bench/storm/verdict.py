@@ -9,6 +9,7 @@ SECOND_CHANCE = 1790.0  # seconds after a refusal in which nothing is tried with
 WRITTEN = 1.0  # seconds in which neod has written down what came of a request
 EARLY = 0.3125  # of its life, that a session is renewed ahead of its end at most
 SEEN = 0.15  # seconds until somebody has seen a new session
+SENT = 1.0  # seconds in which a request is on its way once neod has written that it tries
 AT_ONCE = 5.0  # seconds in which a login follows the wish for it, once it may
 
 
@@ -170,9 +171,10 @@ def _pauses(judge: Judge, account: str) -> None:
         if pause.wish != "pause" or account not in pause.accounts:
             continue
         for line in judge.journal.of(account):
-            begin = judge.journal.begin(line)
-            if not pause.span.begin + LAG < begin <= line.at < pause.span.end:
+            since = pause.span.begin
+            if not since < _sent(judge, line, since) <= line.at < pause.span.end:
                 continue
+            begin = judge.journal.begin(line)
             judge.weighed["tried in a pause"] += 1
             renewed = any(
                 word.wish == "renew"
@@ -182,6 +184,14 @@ def _pauses(judge: Judge, account: str) -> None:
             )
             if not renewed:
                 judge.broke("paused", f"{account} was paused, and tried at {line.at:.2f}")
+
+
+def _sent(judge: Judge, line: Line, since: float) -> float:
+    """When neod decided to send this request, at the earliest; `since` is when it should not."""
+    late = SLOW if line.spoilt == "slow" else 0.0
+    if judge.troubled("broker stopped", since, line.at):
+        return since  # it may have lain there
+    return line.at - late - SENT - judge.lag - judge.paused(since, line.at)
 
 
 # The watch

@@ -55,14 +55,18 @@ class Wire:
             lines.append(f"Content-Length: {len(body)}")
         with suppress(trio.BrokenResourceError):  # who is turned away at the door is told why
             await self.stream.send_all("\r\n".join([*lines, "", ""]).encode() + body)
-        status, fields = await self.head()
+        return await self.answer()
+
+    async def answer(self) -> Reply:
+        """The next one; of one without an end, which a watch gets, the head alone."""
+        status, fields = await self._head()
         length = int(fields.get("content-length", "0"))
         while len(self._rest) < length:
             await self._more()
         said, self._rest = bytes(self._rest[:length]), self._rest[length:]
         return Reply(status, fields, said)
 
-    async def head(self) -> tuple[int, dict[str, str]]:
+    async def _head(self) -> tuple[int, dict[str, str]]:
         while b"\r\n\r\n" not in self._rest:
             await self._more()
         head, _, self._rest = self._rest.partition(b"\r\n\r\n")
