@@ -12,15 +12,16 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import trio
 
 from neod import __version__, hooks, log
 from neod.account.events import News
 from neod.account.history import Word
 from neod.account.keeper import Keeper
-from neod.account.ledger import FileLedger, open_ledger
+from neod.account.ledger import Ledger, open_ledger
 from neod.account.session import Board
-from neod.account.store import FileStore, boot_id
+from neod.account.store import FileStore, Kept, Store, boot_id
 from neod.accounts import Accounts
 from neod.clock import GRAIN, SYSTEM, TICK, Clock, tick
 from neod.config import Account, Config, ConfigError
@@ -91,18 +92,19 @@ async def main(
             claim = await patiently(partial(_claimed, adopted, socket_path), patience)
             stack.enter_context(claim)
             folder = store or claim.path.parent
-            make = partial(
-                keeper_of, state, folder, environ=environ, hide=hidden, clock=SYSTEM, news=news
-            )
-            keepers = {name: make(account) for name, account in config.accounts.items()}
+            look = partial(on_disk, state, folder, clock=SYSTEM)
+            make = partial(keeper_of, environ=environ, hide=hidden, clock=SYSTEM, news=news)
+            keepers = {
+                name: make(account, look(account)) for name, account in config.accounts.items()
+            }
         except OSError as error:
             raise Unusable(_cannot(error, state)) from None
         log.event("start", version=__version__, pid=os.getpid(), socket=claim.path)
         status = Status(lambda line: notify(environ, STATUS=line))
         accounts = Accounts(
             keepers,
-            make=partial(trio.to_thread.run_sync, make),
-            remake=make,
+            make=partial(_brought_up, look, make),
+            remake=lambda account, before: make(account, OnDisk(before.ledger, before.store)),
             beside=[
                 status.follow,
                 partial(hooks.run, environ=environ, socket=os.fspath(claim.path), hide=hidden),
@@ -298,37 +300,45 @@ async def wait_for_stop(seconds: float = math.inf, *, hup_stops: bool = False) -
             return
 
 
+class OnDisk(msgspec.Struct, frozen=True):
+    """An account's files, and the session that was kept in them."""
+
+    ledger: Ledger
+    store: Store
+    kept: Kept | None = None
+
+
+def on_disk(state: Path, folder: Path, account: Account, *, clock: Clock) -> OnDisk:
+    """Its ledger in `state` and its kept session in `folder`, both under the caller's lock.
+
+    Blocks for the disk. Raises OSError.
+    """
+    ledger, damage = open_ledger(state / f"{account.name}.ledger", account.name, clock)
+    if damage:
+        log.warning("ledger", account=account.name, why=damage)
+    store = FileStore(folder / f"{account.name}.session", boot_id())
+    kept = store.load()
+    if store.oddity:
+        log.warning("store", account=account.name, why=store.oddity)
+    return OnDisk(ledger, store, kept)
+
+
 def keeper_of(
-    state: Path,
-    folder: Path,
     account: Account,
-    instead_of: Keeper | None = None,
+    files: OnDisk,
     *,
     environ: Mapping[str, str],
     hide: Collection[str],
     clock: Clock,
     news: News | None = None,
 ) -> Keeper:
-    """An account's keeper, over its ledger in `state` and its kept session in `folder`.
-
-    Both are under the caller's lock. One that is made `instead_of` another goes on with that
-    one's. Blocks for the disk if there was none. Raises OSError.
-    """
-    kept = None
-    if instead_of is not None:
-        ledger, store = instead_of.ledger, instead_of.store
-    else:
-        ledger = _ledger(state, account.name, clock)
-        store = FileStore(folder / f"{account.name}.session", boot_id())
-        kept = store.load()
-        if store.oddity:
-            log.warning("store", account=account.name, why=store.oddity)
+    """An account's keeper, which goes on with what is in its files."""
     return Keeper(
         account,
         Board(account.name, clock, news, margin=account.rules.margin),
-        ledger,
-        store,
-        kept=kept,
+        files.ledger,
+        files.store,
+        kept=files.kept,
         clock=clock,
         connect=_connect,
         environ=environ,
@@ -337,15 +347,15 @@ def keeper_of(
     )
 
 
+async def _brought_up(
+    look: Callable[[Account], OnDisk], make: Callable[[Account, OnDisk], Keeper], account: Account
+) -> Keeper:
+    # The disk alone in a thread: a keeper tells whoever watches that it has a session.
+    return make(account, await trio.to_thread.run_sync(look, account))
+
+
 def _connect(account: Account) -> AbstractAsyncContextManager[Send]:
     return connected(
         source_address=account.source_address,
         proxy=account.proxy.reveal() if account.proxy else None,
     )
-
-
-def _ledger(state: Path, name: str, clock: Clock) -> FileLedger:
-    ledger, damage = open_ledger(state / f"{name}.ledger", name, clock)
-    if damage:
-        log.warning("ledger", account=name, why=damage)
-    return ledger

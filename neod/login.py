@@ -48,13 +48,9 @@ async def log_in(
             if why := distrust(os.fspath(socket), os.getuid()):
                 raise Unusable(f"the socket's folder cannot be trusted: {why}")
         with Lock(state / "lock"):
+            files = daemon.on_disk(state, socket.parent, account, clock=SYSTEM)
             keeper = daemon.keeper_of(
-                state,
-                socket.parent,
-                account,
-                environ=environ,
-                hide=config.variables,
-                clock=SYSTEM,
+                account, files, environ=environ, hide=config.variables, clock=SYSTEM
             )
             return await _with(keeper)
     except AlreadyRunning as error:
