@@ -23,7 +23,7 @@ OPTIONS = {
     "--env": ("", "give CMD the session's values too, as `env` names them"),
     "--on-rotate": ("ACTION", "none (default), restart or SIGHUP, at each new session"),
     "--evidence": ("TEXT", "why: a code, or the broker's reply; - reads it from stdin"),
-    "--force": ("", "though the broker refused these credentials twice within a day"),
+    "--force": ("", "though the broker refused credentials twice within a day"),
 }
 CHOICES = {"--shell": ("sh", "fish"), "--on-rotate": ("none", "restart", "SIGHUP")}
 

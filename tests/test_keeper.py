@@ -569,6 +569,28 @@ async def test_unblock_of_an_account_that_is_paused_waits_for_resume_and_says_so
         nursery.cancel_scope.cancel()
 
 
+async def test_p3_unblock_needs_force_after_two_refusals_whatever_was_refused(
+    autojump_clock: MockClock,
+) -> None:
+    environ = {"PASSWORD": "wrong"}
+    world = World(environ=environ)
+    world.boot(password={"env": "PASSWORD"})
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.keeper.run)
+        await trio.sleep(10)
+        environ["PASSWORD"] = "wrong too"
+        assert (await world.keeper.renew(SOMEBODY)).failed
+
+        with pytest.raises(NotUnblocked, match="2 times within 24 hours"):
+            await world.keeper.unblock(SOMEBODY)
+        await trio.sleep(DAY / 2)
+        assert len(world.kotak.logins) == 2
+
+        environ["PASSWORD"] = PASSWORD
+        assert not (await world.keeper.renew(SOMEBODY)).failed  # the account is not locked
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize(
     ("refusals", "ago", "needs_force"), [(1, 0, False), (2, DAY - 1, True), (2, DAY, False)]
 )

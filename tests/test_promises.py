@@ -585,25 +585,18 @@ def p3_the_same_secrets_are_refused_twice_at_most(story: Story, trace: Trace) ->
 
 
 def p3_a_third_refusal_takes_force(story: Story, trace: Trace) -> None:
-    """A plain unblock is not enough after two refusals of the same secrets within a day."""
+    """A plain unblock is not enough after two refusals in a row within a day."""
     row: list[Refused] = []
-    current = ""
     for entry, heard, _ in _with_what_is_known(story, trace):
         if isinstance(entry, Answered) and token_in(entry) and _is_last(story.setup, entry):
             row = []
-        if isinstance(entry, Happens) and isinstance(entry.event, Configures):
-            current = ""  # it is not to be seen from outside when neod reads it
-        if isinstance(entry, Sent) and entry.step in ("bearer", "login"):
-            current = _set_of(entry.secrets)
         if isinstance(entry, Refused):
             row.append(entry)
         if _is_unblock(entry) and isinstance(entry, Told) and not entry.forced:
             known = [
                 one
                 for one in row
-                if id(one.seen) in heard
-                and _set_of(one.secrets) == current
-                and 0 <= entry.when.wall - one.when.wall < DAY - LOGIN_TIME
+                if id(one.seen) in heard and 0 <= entry.when.wall - one.when.wall < DAY - LOGIN_TIME
             ]
             assert len(known) < 2, tell(trace, entry, "unblocked without force")
 

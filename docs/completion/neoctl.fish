@@ -74,7 +74,7 @@ complete -c neoctl -n '__neoctl_verb_is env' -l shell -x -a 'sh fish' -d 'sh (de
 complete -c neoctl -n '__neoctl_verb_is exec' -l env -d 'give CMD the session\'s values too, as `env` names them'
 complete -c neoctl -n '__neoctl_verb_is exec' -l on-rotate -x -a 'none restart SIGHUP' -d 'none (default), restart or SIGHUP, at each new session'
 complete -c neoctl -n '__neoctl_verb_is reject' -l evidence -x -d 'why: a code, or the broker\'s reply; - reads it from stdin'
-complete -c neoctl -n '__neoctl_verb_is unblock' -l force -d 'though the broker refused these credentials twice within a day'
+complete -c neoctl -n '__neoctl_verb_is unblock' -l force -d 'though the broker refused credentials twice within a day'
 complete -c neoctl -n '__neoctl_verb_is get; and not __neoctl_has_argument' -a 'account generation kind token sid rid server_id base_url ucc greeting_name data_center is_trial_account password_expired scope source_address issued_at issued_at_rfc3339 expires_at expires_at_rfc3339 token_expires_at token_expires_at_rfc3339 bearer_expires_at bearer_expires_at_rfc3339 headers extra'
 complete -c neoctl -n __neoctl_runs -a '(complete -C (__neoctl_rest))'
 complete -c neoctl -n '__neoctl_verb_is ""' -s h -l help -d 'all verbs and options'

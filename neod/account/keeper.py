@@ -227,10 +227,11 @@ class Keeper:
             return f"{self.account.name}: a login is under way; see what comes of it"
         if policy.barred(now, history, self._secrets) is None:
             return f"{self.account.name} is not blocked: {self.board.standing.why}"
-        suspect = history.suspect(self._secrets)
-        if suspect.refusals >= 2 and now - suspect.refused_at < DAY and not force:
+        # Of others too, since the broker counts what it refuses in a row.
+        refused = sum(known.refusals for known in history.suspects if now - known.refused_at < DAY)
+        if refused >= 2 and not force:
             raise NotUnblocked(
-                f"the broker refused these credentials {suspect.refusals} times within 24 hours; "
+                f"the broker refused credentials {refused} times within 24 hours; "
                 "a third refusal may lock the account for a day. "
                 "Correct them first, or say --force"
             )
