@@ -569,6 +569,33 @@ async def test_unblock_of_an_account_that_is_paused_waits_for_resume_and_says_so
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("takes", [0.5, 5.0])
+async def test_corrected_secrets_that_take_their_time_are_logged_in_with_on_a_persons_word(
+    autojump_clock: MockClock, takes: float
+) -> None:
+    environ = {"PASSWORD": "wrong"}
+    world = World(environ=environ)
+    world.boot(password={"env": "PASSWORD"})
+    at_once = world.ledger.fingerprint
+
+    async def slow(texts: list[str]) -> str:
+        await trio.sleep(takes)  # as a command is that asks a vault
+        return await at_once(texts)
+
+    world.ledger.fingerprint = slow  # type: ignore[method-assign]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.keeper.run)
+        await trio.sleep(60)
+        asked = await world.keeper.renew(SOMEBODY)
+        assert (asked.failed, world.state) == (True, "credentials_rejected")
+        assert "refused once" in asked.detail
+
+        environ["PASSWORD"] = PASSWORD
+        assert not (await world.keeper.renew(SOMEBODY)).failed
+        assert len(world.kotak.logins) == 2
+        nursery.cancel_scope.cancel()
+
+
 async def test_p3_unblock_needs_force_after_two_refusals_whatever_was_refused(
     autojump_clock: MockClock,
 ) -> None:

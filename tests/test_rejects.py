@@ -434,6 +434,21 @@ async def test_a_pause_ends_a_login_that_is_under_way_ahead_of_its_next_request(
     assert world.ledger.history.pending is None
 
 
+async def test_a_pause_ends_a_login_whose_last_answer_is_being_written_down(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(A_DAY, second_factor="mpin", mpin=WHO.mpin)
+    world.ledger.slow = 5.0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run)
+        await trio.sleep(17)  # the first factor's outcome is on its way to the disk
+        assert len(world.kotak.logins) == 1
+        await world.keeper.pause(SOMEBODY)
+        await trio.sleep(HOUR)
+        nursery.cancel_scope.cancel()
+    assert len(world.kotak.logins) == 1
+
+
 async def test_a_login_on_a_persons_word_goes_on_over_a_pause(autojump_clock: MockClock) -> None:
     world = World(A_DAY, second_factor="mpin", mpin=WHO.mpin)
     async with running(world):
@@ -441,8 +456,21 @@ async def test_a_login_on_a_persons_word_goes_on_over_a_pause(autojump_clock: Mo
         async with trio.open_nursery() as nursery:
             nursery.start_soon(world.keeper.renew, SOMEBODY)
             await trio.sleep(5)
-            await world.keeper.pause(SOMEBODY)
+            said = await world.keeper.pause(SOMEBODY)
+        assert "the login that a person asked for goes on" in said
         assert (world.generation, world.state) == (2, "paused")
+
+
+async def test_p2_a_session_that_was_called_dead_is_not_served_while_that_is_written_down(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(world_of_totp(A_DAY)) as world, trio.open_nursery() as nursery:
+        world.kotak.broker.kill()
+        world.ledger.slow = 5.0
+        nursery.start_soon(reject, world)
+        await trio.sleep(1)
+        assert probes(world)
+        assert world.board.valid() is None
 
 
 async def test_a_pause_while_secrets_are_waited_for_lets_nothing_be_sent(

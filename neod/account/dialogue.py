@@ -53,7 +53,7 @@ class Dialogue(msgspec.Struct, kw_only=True):
     endpoints: Endpoints
     totp_secret: Secret | None
     ask_for_otp: Callable[[], Awaitable[Secret]]
-    called_off: Callable[[], bool]
+    called_off: Callable[[], Awaitable[bool]]
     skew: float | None = None  # seconds that this clock is ahead of the broker's
     totp_step: int = 0  # of the code that the next request carries
 
@@ -94,7 +94,7 @@ class Dialogue(msgspec.Struct, kw_only=True):
         log.debug("request", account=self.account, step=request.step, url=request.url)
         if request.step is None:
             return None
-        if self.called_off():
+        if await self.called_off():
             raise CalledOff
         attempt = Attempt(
             id=self.ledger.history.last_id + 1,

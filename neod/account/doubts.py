@@ -77,8 +77,8 @@ class Doubts:
             return Answer("alive", "the broker was asked, and called the session alive")
         if alive is None:
             return None if stands else await self._unclear(rejecting)
+        self._board.lapse()  # at once: a disk may take its time
         await self._note(rejecting, "dead")
-        self._board.lapse()
         return None
 
     async def _unclear(self, rejecting: Rejecting) -> Answer | None:

@@ -83,6 +83,7 @@ class Keeper:
         self._skew: float | None = None
         self._deadline = trio.CancelScope()  # of the login that is under way
         self._doing = "login"
+        self._holding = trio.Lock()  # held while a pause is being written down
         self._due: float | None = None  # epoch seconds, when the next renewal is
         self._turned_at = math.inf  # trio's time; it has not begun yet
         # What came of logins, and of bearers alone, since the start.
@@ -120,7 +121,8 @@ class Keeper:
         """Take up what was there before a restart."""
         await self._give_up_pending("neod ended before the answer came", cut=True)
         await self._kept.settle()
-        await self._see_secrets()
+        with trio.move_on_after(SECRETS_SOON):
+            await self._see_secrets()
         # Secrets that cannot be had now are no reason for a login, nor others to withhold what
         # the ones of before have brought.
         kept = self._kept
@@ -136,7 +138,8 @@ class Keeper:
         if wishes.rejecting:
             await self._look_into(wishes.rejecting)
         if wishes.asked and policy.barred(self._clock.wall(), self.ledger.history, self._secrets):
-            await self._see_secrets()  # they may be others by now
+            with trio.move_on_after(LOGIN_TIME):  # they may be others by now, and somebody waits
+                await self._see_secrets()
         asked = wishes.asked
         decision = self._decide(asked=asked is not None)
         await self._stand(decision)
@@ -256,14 +259,17 @@ class Keeper:
             return f"{name} is paused already" if pauses else f"{name} is not paused"
         lost = ""
         try:
-            await self.ledger.append(line)
+            async with self._holding:
+                await self.ledger.append(line)
         except OSError as error:
             lost = f"; it is not on the disk yet ({error.strerror}): until then a restart undoes it"
         self._wishes.wake()
         if not pauses:
             return f"{name} is resumed{lost}"
         served = "the session is served to its end" if self.board.valid() else "no session is there"
-        if self.ledger.history.pending:
+        if self._wishes.asked:
+            served += "; the login that a person asked for goes on"
+        elif self.ledger.history.pending:
             served += "; what the broker is being asked just now is waited for, and no more is sent"
         return f"{name} is paused: no login by itself; {served}{lost}"
 
@@ -422,10 +428,11 @@ class Keeper:
             skew=self._skew,
         )
 
-    def _called_off(self) -> bool:
+    async def _called_off(self) -> bool:
         """Whether the login that is under way is by itself, and a person has said pause since."""
-        by_itself = self._doing == "login" and self._wishes.asked is None
-        return by_itself and self.ledger.history.paused
+        async with self._holding:  # whoever is saying it, the ledger may have been busy for them
+            by_itself = self._doing == "login" and self._wishes.asked is None
+            return by_itself and self.ledger.history.paused
 
     async def _log_in(self, usable: Credentials, talk: Dialogue) -> None:
         old = self.board.life() if self.board.valid() else None
@@ -515,7 +522,8 @@ class Keeper:
         self._wishes.adopting = None
         before, self.account = self.account, wanted.account
         known, self._secrets = self._secrets, ""
-        await self._see_secrets()
+        with trio.move_on_after(SECRETS_SOON):
+            await self._see_secrets()
         same = before == self.account
         if not self._secrets:
             wanted.detail = "unchanged" if same else "changed"
@@ -552,9 +560,9 @@ class Keeper:
         return usable, await self.ledger.fingerprint(to_fingerprint(self.account, found))
 
     async def _see_secrets(self) -> None:
-        """Learn which secrets there are now, if they can be had soon."""
+        """Learn which secrets there are now, if they can be had."""
         # The attempt that follows meets what is wrong with them again, and says so.
-        with suppress(SecretUnavailable), trio.move_on_after(SECRETS_SOON):
+        with suppress(SecretUnavailable):
             _, self._secrets = await self._read_secrets()
 
 

@@ -14,6 +14,8 @@ class MemoryLedger:
     def __init__(self, lines: Iterable[Line] = ()) -> None:
         self._lines: list[Line] = list(lines)
         self.full = False  # the disk is
+        self.slow = 0.0  # seconds that the disk takes
+        self._turn = trio.Lock()
         self.written = len(self._lines)  # how many of the lines it has
         self._history = History()
         for line in self._lines:
@@ -29,6 +31,12 @@ class MemoryLedger:
 
     async def append(self, line: Line) -> None:
         await trio.lowlevel.checkpoint()
+        async with self._turn:
+            if self.slow:
+                await trio.sleep(self.slow)
+            self._append(line)
+
+    def _append(self, line: Line) -> None:
         if self.full and isinstance(line, Attempt | Unblocked):
             raise OSError(28, "No space left on device")
         self._lines.append(line)

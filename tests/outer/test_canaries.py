@@ -478,6 +478,9 @@ def the_structs() -> dict[str, object]:
     async def ask() -> Secret:
         raise AssertionError("nobody is asked here")
 
+    async def never() -> bool:
+        return False
+
     sender: Send = send
     head = f"POST /v1/otp HTTP/1.1\r\nX-Token: {WHO.access_token}\r\n\r\n".encode()
     return {
@@ -517,7 +520,7 @@ def the_structs() -> dict[str, object]:
             endpoints=ends,
             totp_secret=Secret(WHO.totp_secret),
             ask_for_otp=ask,
-            called_off=bool,
+            called_off=never,
         ),
         "http1.Response": http1.Response(200, WHO.password.encode()),
         "http1.Request": http1.parse(head),
