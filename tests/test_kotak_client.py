@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 import trio
 import trustme
@@ -65,6 +66,15 @@ async def test_what_may_have_arrived_is_unanswered_and_what_has_not_is_unavailab
         raise raised
 
     assert (await failure_of(handler)).kind == kind
+
+
+@pytest.mark.parametrize("url", ["https://a..b/x", "https://[::1/x", "https://xn--\xff/x"])
+async def test_an_address_that_is_none_is_not_reached(url: str) -> None:
+    async with connected() as sender:
+        with pytest.raises(LoginFailed) as failed:
+            await sender(msgspec.structs.replace(REQUEST, url=url))
+
+    assert failed.value.kind == "unavailable"
 
 
 async def test_p5_an_exchange_that_hangs_ends(autojump_clock: MockClock) -> None:

@@ -85,7 +85,15 @@ KNOWN: list[tuple[str, Reply, Kind]] = [
     ("a page with 200", reply(200, GATEWAY, content_type="text/html"), "unavailable"),
     ("a page that says json", reply(200, GATEWAY, content_type="application/json"), "unavailable"),
     ("599", reply(599, b""), "unavailable"),
+    ("424 of a gateway", reply(424, {}), "unavailable"),
+    # Not seen, and read as refusals all the same, since no outage speaks so.
+    ("new words", reply(200, {"message": "Password mismatch", "code": "1"}), "rejected"),
+    ("new words with 404", reply(404, {"error": {"message": "Incorrect user"}}), "rejected"),
+    ("an outage that names it", reply(503, {"message": "no password service"}), "unavailable"),
+    ("422", reply(422, {}), "rejected"),
+    ("423", reply(423, {}), "rejected"),
     # What fits nothing.
+    ("404", reply(404, {"message": "no such route"}), "unintelligible"),
     ("empty", reply(200, b""), "unintelligible"),
     ("a list", reply(200, []), "unintelligible"),
     ("data without a token", reply(200, {"data": {"sid": "x"}}), "unintelligible"),

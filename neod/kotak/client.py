@@ -77,7 +77,9 @@ async def _send(client: httpx.AsyncClient, request: Request) -> Reply:
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
         why = f"cannot connect for {name}: {_root(error)}"
         raise LoginFailed("unavailable", why, "neod goes on trying") from None
-    except (httpx.HTTPError, httpx.InvalidURL, trio.TooSlowError) as error:
+    except (httpx.InvalidURL, UnicodeError):  # a base_url of the broker's may be anything
+        raise LoginFailed("unavailable", f"{name} has no address that can be reached") from None
+    except (httpx.HTTPError, trio.TooSlowError) as error:
         how = "in time" if isinstance(error, (httpx.TimeoutException, trio.TooSlowError)) else ""
         why = f"{name} was sent, and no whole reply came {how}".rstrip()
         raise LoginFailed("unanswered", why, "neod goes on trying") from None

@@ -254,6 +254,14 @@ TABLE: tuple[Row, ...] = (
     # It was sent on and no answer came in time: what is behind the gateway may have judged it.
     Row("unanswered", "the gateway got no answer from the trade API in time", status=(504,)),
     Row("unavailable", "the gateway got no usable answer", status=(502,)),
+    Row("unavailable", "the broker answered 424, which passes within seconds", status=(424,)),
+    # None of these was ever seen; but no outage speaks so, and what was tried with credentials
+    # that were accepted before would be tried all night.
+    *(
+        Row("rejected", "it complains of what was sent, in words that are new", words=words)
+        for words in ("password", "mpin", "totp", "incorrect", "mismatch", "locked")
+    ),
+    Row("rejected", "what was sent cannot be taken, or is locked", status=(422, 423)),
 )
 
 
