@@ -23,7 +23,8 @@ from neod.sandbox.broker import Settings
 from tests.fakes.asking import answer_of
 from tests.fakes.clock import START, FrozenClock, VirtualClock
 from tests.fakes.desk import HOUR, Desk, ask, code, hold, post, told
-from tests.fakes.world import TOTP, World
+from tests.fakes.kotak import Canned
+from tests.fakes.world import PASSWORD, TOTP, World
 
 STATES: tuple[State, ...] = get_args(State)
 PROBLEM = {"type", "code", "title", "status", "detail", "retryable", "retry_after", "action"}
@@ -918,6 +919,58 @@ async def test_p5_a_wish_that_nobody_serves_ends_within_a_logins_time(
 
     assert (code(response), response.status) == ("not_ready", 503)
     assert LOGIN_TIME < trio.current_time() < LOGIN_TIME + 5
+
+
+@pytest.mark.parametrize(
+    ("route", "body"), [("renew", b"{}"), ("reject", b'{"generation":1,"evidence":100022}')]
+)
+async def test_who_wishes_for_a_login_is_told_of_the_stop_at_once(
+    autojump_clock: MockClock, nursery: trio.Nursery, route: str, body: bytes
+) -> None:
+    desk = Desk("main", clock=VirtualClock().clock)
+    desk.publish(1)
+    await trio.sleep(600)  # it is old enough to be rejected
+    in_a_while(nursery, 3, desk.boards["main"].close)
+
+    response = await post(desk.api, f"/v1/{route}", body)
+
+    assert (code(response), response.status) == ("shutting_down", 503)
+    assert trio.current_time() == 603
+
+
+@pytest.mark.parametrize(
+    ("password", "fault", "expected", "words"),
+    [
+        ("mistyped", None, "credentials_rejected", "refused the login"),
+        (None, None, "blocked", "the variable is not set"),
+        (PASSWORD, Canned(503), "broker_unavailable", "unavailable"),
+    ],
+)
+async def test_a_renew_that_fails_says_of_what_though_the_session_is_valid(
+    autojump_clock: MockClock,
+    nursery: trio.Nursery,
+    password: str | None,
+    fault: Canned | None,
+    expected: str,
+    words: str,
+) -> None:
+    environ = {"PASSWORD": PASSWORD}
+    world = World(Settings(life=24 * HOUR), environ=environ)
+    world.boot(password={"env": "PASSWORD"})
+    nursery.start_soon(world.run)
+    await trio.sleep(120)
+    api = Api({"main": world.keeper}, START, clock=world.clock)
+    environ.pop("PASSWORD")
+    if password:
+        environ["PASSWORD"] = password
+    world.kotak.always = lambda _: fault
+
+    answer = await post(api, "/v1/renew", b"{}")
+
+    assert code(answer) == expected
+    assert words in str(told(answer)["detail"])
+    assert bool(told(answer)["action"]) == (expected != "broker_unavailable")
+    assert world.board.valid()
 
 
 @pytest.mark.parametrize("route", ["unblock", "pause", "resume"])

@@ -247,8 +247,13 @@ def test_a_persons_word_allows_one_attempt() -> None:
     assert at(life=None, history=history).do == "login"
 
 
-def test_what_bars_a_login_leaves_a_valid_session_alone() -> None:
-    assert at(history=refused(2, 0, proven=False)).state == "ok"
+def test_a_renewal_that_will_not_be_made_is_not_promised() -> None:
+    barred = at(history=refused(2, 0, proven=False))
+
+    assert (barred.do, barred.state, barred.at) == ("wait", "credentials_rejected", None)
+    assert at(history=refused(1, 0, proven=True)).state == "ok"  # it may be by then
+    pardoned = msgspec.structs.replace(refused(2, 0, proven=False), pardoned=True)
+    assert at(history=pardoned).state == "ok"
 
 
 def test_refused_secrets_do_not_get_a_bearer_either() -> None:

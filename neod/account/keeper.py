@@ -514,8 +514,9 @@ class Keeper:
                 rate_limited=kind == "rate_limited",
                 local=kind in ("secret_unavailable", "ledger"),
             )
-        self._herald.failed(Failure(at=now, kind=kind, detail=detail, action=action))
-        self._wishes.tell(f"{self.account.name}: {detail}", failed=True)
+        failure = Failure(at=now, kind=kind, detail=detail, action=action)
+        self._herald.failed(failure)
+        self._wishes.tell(f"{self.account.name}: {detail}", failed=True, failure=failure)
         self._wishes.defer(f"the renewal failed: {detail}")
 
     async def _adopt(self, wanted: Adopting) -> None:

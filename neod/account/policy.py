@@ -114,13 +114,15 @@ def decide(
         wanted = Decision("login", "renewing" if life else "starting", "a person asked for it")
     elif history.paused and wanted.do != "bearer":
         return _paused(life)
+    bar = None if history.pardoned else barred(now, history, secrets)
     if wanted.do == "wait":
-        return wanted
-    if not history.pardoned and (bar := barred(now, history, secrets)):
+        # A renewal that will not be made is not promised; the session is served all the same.
+        return bar if bar and bar.at is None and wanted.state == "ok" else wanted
+    if bar:
         return bar
     if wanted.do == "login":
-        if bar := _over_budget(now, history, rules, discretionary=asked or wanted.spare):
-            return bar
+        if spent := _over_budget(now, history, rules, discretionary=asked or wanted.spare):
+            return spent
         if not asked and not is_open(rules.hours, now):
             return _until_open(now, rules.hours, wanted.why)
     if wanted.do == "login" and otp and not asked:

@@ -9,6 +9,7 @@ import trio
 
 from neod.account.history import Word
 from neod.account.rejection import Answer
+from neod.account.session import Failure
 from neod.config import Account
 from neod.kotak.evidence import Evidence
 from neod.secrets import Secret
@@ -21,12 +22,16 @@ class NotUnblocked(Exception):  # noqa: N818
 
 
 class Asked(msgspec.Struct):
-    """A person's wish for a login: `ended` is set when there is something to tell."""
+    """A person's wish for a login: `ended` is set when there is something to tell.
+
+    `failure` is that of the attempt, where one was made and `failed`.
+    """
 
     ended: trio.Event
     word: Word
     detail: str = ""
     failed: bool = False
+    failure: Failure | None = None
 
 
 class OtpWanted(msgspec.Struct):
@@ -108,10 +113,10 @@ class Wishes:
 
     # For the keeper
 
-    def tell(self, detail: str, *, failed: bool) -> None:
+    def tell(self, detail: str, *, failed: bool, failure: Failure | None = None) -> None:
         """Answer who asked for a login."""
         if self.asked:
-            self.asked.detail, self.asked.failed = detail, failed
+            self.asked.detail, self.asked.failed, self.asked.failure = detail, failed, failure
             self.asked.ended.set()
             self.asked = None
 

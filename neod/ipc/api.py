@@ -222,14 +222,16 @@ class Api:
 
     async def renew(self, _request: Request, sent: Sent) -> Response:
         keeper = self._named(_body(sent.body, _Which).account)
-        return _told(keeper, await _done(partial(keeper.renew, sent.word("renew"))))
+        wish = partial(_while_open, keeper.board, partial(keeper.renew, sent.word("renew")))
+        return _told(keeper, await _done(wish))
 
     async def otp(self, _request: Request, sent: Sent) -> Response:
         given = _body(sent.body, _Otp)
         keeper = self._named(given.account)
         if not (given.otp.isascii() and given.otp.isdigit() and 4 <= len(given.otp) <= 8):
             raise Problem("bad_request", "an OTP is 4 to 8 digits")
-        told = await _done(partial(keeper.give_otp, Secret(given.otp), sent.word("otp")))
+        give = partial(keeper.give_otp, Secret(given.otp), sent.word("otp"))
+        told = await _done(partial(_while_open, keeper.board, give))
         if told is None:
             why = f"{keeper.account.name} waits for no OTP: {keeper.board.standing.why}"
             raise Problem("bad_request", why, action="neoctl renew")
@@ -240,9 +242,9 @@ class Api:
         keeper = self._named(asked.account)
         answer: Answer | None = Answer("deferred", "the renewal takes its time; see neoctl status")
         with trio.move_on_after(LOGIN_TIME + SLACK):
-            answer = await keeper.reject(
-                asked.generation, read_evidence(asked.evidence), sent.word("reject")
-            )
+            evidence, word = read_evidence(asked.evidence), sent.word("reject")
+            wish = partial(keeper.reject, asked.generation, evidence, word)
+            answer = await _while_open(keeper.board, wish)
         held = keeper.board.held
         if answer is None or held is None:
             check(keeper.board, Wanted())
@@ -397,17 +399,28 @@ async def _done(wish: Callable[[], Awaitable[T]]) -> T:
     raise Problem("not_ready", "the login is under way yet; neoctl status tells how it ends")
 
 
+async def _while_open(board: Board, wish: Callable[[], Awaitable[T]]) -> T:
+    """What comes of a wish. Raises Problem if neod stops meanwhile, or has the account no more."""
+    came: list[T] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_cancel_when_closed, board, nursery.cancel_scope)
+        came.append(await wish())
+        nursery.cancel_scope.cancel(reason="it is done")
+    if not came:
+        raise Problem("shutting_down", board.closed)
+    return came[0]
+
+
+async def _cancel_when_closed(board: Board, waiting: trio.CancelScope) -> None:
+    while not board.closed:
+        await board.changed.wait()
+    waiting.cancel(reason=board.closed)
+
+
 def _told(keeper: Keeper, asked: Asked) -> Response:
     """What came of a wish for a login."""
     if asked.failed:
-        try:
-            check(keeper.board, Wanted())
-        except Problem as problem:
-            raise Problem(
-                problem.code, asked.detail, action=problem.action, retry_after=problem.retry_after
-            ) from None
-        # There is a valid session all the same, so nothing is wrong but the wish.
-        raise Problem(_WISH.get(keeper.board.standing.state, "broker_unavailable"), asked.detail)
+        raise _failed(keeper.board, asked)
     session = keeper.board.held.session if keeper.board.held else None
     return _json(
         {
@@ -419,7 +432,31 @@ def _told(keeper: Keeper, asked: Asked) -> Response:
     )
 
 
-_WISH = {
+def _failed(board: Board, asked: Asked) -> Problem:
+    """Why a login that was asked for was not made, or failed."""
+    code = _FAILURE.get(asked.failure.kind) if asked.failure else None
+    action = asked.failure.action if asked.failure else ""
+    try:
+        check(board, Wanted())
+    except Problem as problem:
+        return Problem(
+            code or problem.code,
+            asked.detail,
+            action=problem.action or action,
+            retry_after=problem.retry_after,
+        )
+    # There is a valid session all the same, so nothing is wrong but the wish.
+    code = code or _STATE.get(board.standing.state, "broker_unavailable")
+    return Problem(code, asked.detail, action=action)
+
+
+_FAILURE = {
+    "rejected": "credentials_rejected",
+    "secret_unavailable": "blocked",
+    "ledger": "blocked",
+    "otp_needed": "otp_needed",
+}
+_STATE = {
     "credentials_rejected": "credentials_rejected",
     "blocked": "blocked",
     "login_budget": "login_budget",
