@@ -179,7 +179,13 @@ class Follower:
             if not self._account:
                 self._account = found.account
                 self._start()
-            if self._held is None or found.generation >= self._held.generation:
+            held = self._held
+            # An answer may come late. But neod counts anew if what it counts by was lost.
+            if (
+                held is None
+                or found.generation >= held.generation
+                or found.issued_at > held.issued_at
+            ):
                 self._held, self._ends = found, _boot() + found.left()
 
     def _drop(self, generation: int | None = None) -> None:

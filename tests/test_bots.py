@@ -231,6 +231,15 @@ def test_a_session_that_died_while_nobody_was_connected_is_not_handed_out(
         until(refused)
 
 
+def test_a_later_session_is_at_hand_though_neod_counts_from_one_again(neod: CannedNeod) -> None:
+    neod.rotated.clear()
+    neod.watch = a_watch(rotation(1, issued_at=LIVES.issued_at + 60))  # its ledger was lost
+    with neoctl.follow() as at_hand:
+        assert at_hand.session().generation == LIVES.generation > 1
+        neod.rotated.set()
+        until(lambda: at_hand.token() == "token-1")
+
+
 def test_a_session_that_lapsed_is_not_handed_out(neod: CannedNeod) -> None:
     neod.watch = a_watch(line_of("heartbeat"))
     lapsed = msgspec.structs.replace(SESSION, expires_at=int(time.time()) - 1)  # noqa: TID251

@@ -1,5 +1,6 @@
 """What is told of an account, and how often: on its board, to who watches, and in the log."""
 
+import errno
 import logging
 from typing import Never
 
@@ -249,6 +250,22 @@ async def test_a_failure_is_told_with_what_mends_it_where_something_does(
     assert failure
     assert failure.action == "make room on the disk that holds neod's state"
     assert watcher.last("login_failed")["detail"] == f"{failure.detail}; {failure.action}"
+
+
+@pytest.mark.parametrize(
+    ("number", "action"),
+    [(errno.EDQUOT, "make room"), (errno.ENOENT, "restart neod"), (errno.EROFS, "neoctl doctor")],
+)
+async def test_what_mends_a_ledger_that_cannot_be_written_is_of_its_cause(
+    autojump_clock: MockClock, number: int, action: str
+) -> None:
+    world = World(A_DAY)
+    world.ledger.full, world.ledger.errno = True, number
+    await world.run_for(10)
+
+    failure = world.board.standing.last_failure
+    assert failure
+    assert action in failure.action
 
 
 # Another program that logs in

@@ -569,6 +569,20 @@ async def test_unblock_of_an_account_that_is_paused_waits_for_resume_and_says_so
         nursery.cancel_scope.cancel()
 
 
+async def test_a_login_that_a_slow_disk_holds_up_is_not_told_as_failed(
+    autojump_clock: MockClock,
+) -> None:
+    world = World()
+    world.store.slow = 61.0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.keeper.run)
+        assert not (await world.keeper.renew(SOMEBODY)).failed
+        assert world.board.valid()
+        await trio.sleep(10)
+        assert (world.state, world.board.standing.last_failure) == ("ok", None)
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("takes", [0.5, 5.0])
 async def test_corrected_secrets_that_take_their_time_are_logged_in_with_on_a_persons_word(
     autojump_clock: MockClock, takes: float

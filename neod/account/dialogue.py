@@ -3,6 +3,7 @@
 Knows nothing of when to log in, nor of what becomes of the session.
 """
 
+import errno
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -23,8 +24,16 @@ from neod.secrets import Secret
 T = TypeVar("T")
 
 
-class LedgerFull(Exception):  # noqa: N818
-    """An attempt could not be written, so it must not be made."""
+class NotWritten(Exception):  # noqa: N818
+    """An attempt could not be written, so it must not be made; `action` is what mends that."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error.strerror or str(error))
+        self.action = "see what stands in the way: neoctl doctor"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            self.action = "make room on the disk that holds neod's state"
+        elif error.errno == errno.ENOENT:
+            self.action = "put its folder back, or restart neod, which then begins a new one"
 
 
 class CalledOff(Exception):  # noqa: N818
@@ -58,7 +67,7 @@ class Dialogue(msgspec.Struct, kw_only=True):
     totp_step: int = 0  # of the code that the next request carries
 
     async def play(self, flow: Flow[T]) -> T:
-        """What the flow returns. Raises LoginFailed, LedgerFull, CalledOff."""
+        """What the flow returns. Raises LoginFailed, NotWritten, CalledOff."""
         wanted: Request | Wanted | None = next(flow)
         while wanted is not None:
             attempt, failure = None, None
@@ -89,7 +98,7 @@ class Dialogue(msgspec.Struct, kw_only=True):
     async def _begin(self, request: Request) -> Attempt | None:
         """Write that credentials are about to go out.
 
-        Raises LedgerFull, CalledOff, and then they must not.
+        Raises NotWritten, CalledOff, and then they must not.
         """
         log.debug("request", account=self.account, step=request.step, url=request.url)
         if request.step is None:
@@ -109,7 +118,7 @@ class Dialogue(msgspec.Struct, kw_only=True):
         try:
             await self.ledger.append(attempt)
         except OSError as error:
-            raise LedgerFull(error.strerror or str(error)) from None
+            raise NotWritten(error) from None
         return attempt
 
     async def _end(self, attempt: Attempt, failure: LoginFailed | None) -> None:

@@ -16,7 +16,7 @@ import trio
 from neod import log
 from neod.account import policy
 from neod.account.credentials import Credentials, credentials, read_all, to_fingerprint
-from neod.account.dialogue import CalledOff, Dialogue, LedgerFull, record, stamp
+from neod.account.dialogue import CalledOff, Dialogue, NotWritten, record, stamp
 from neod.account.doubts import Doubts
 from neod.account.edge import DAY, learn
 from neod.account.herald import Herald
@@ -387,11 +387,11 @@ class Keeper:
             self._failed("secret_unavailable", failure.detail, failure.action)
         except trio.TooSlowError:
             self._failed("unanswered", f"the login took longer than {LOGIN_TIME:.0f} s")
-        except LedgerFull as error:
+        except NotWritten as error:
             self._failed(
                 "ledger",
                 f"the ledger cannot be written, so nothing was sent: {error}",
-                "make room on the disk that holds neod's state",
+                error.action,
             )
         except OSError as error:
             self._failed("unavailable", f"cannot make ready to connect: {error.strerror or error}")
@@ -473,6 +473,7 @@ class Keeper:
         await self._publish(held, talk.why, bearer=True)
 
     async def _publish(self, held: Held, why: str, *, bearer: bool = False) -> None:
+        self._deadline.deadline = math.inf  # it has come: a disk that is slow makes it no failure
         session = held.session
         line = Published(
             generation=session.generation,

@@ -27,7 +27,7 @@ async def log_in(
 ) -> Held:
     """Log in; `old` is the life of the session that this renews, None if none is valid.
 
-    Raises LoginFailed, LedgerFull, CalledOff.
+    Raises LoginFailed, NotWritten, CalledOff.
     """
     sent = clock.wall(), clock.boot()
     if isinstance(usable, Totp):
@@ -43,7 +43,7 @@ async def log_in(
 async def renew_bearer(
     account: Account, usable: Password, talk: Dialogue, old: Held, generation: int, clock: Clock
 ) -> Held:
-    """Get the session another bearer. Raises LoginFailed, LedgerFull."""
+    """Get the session another bearer. Raises LoginFailed, NotWritten."""
     assert isinstance(usable.access, Consumer)  # noqa: S101 - else it is not renewable
     sent = clock.wall(), clock.boot()
     bearer = await talk.play(bearer_flow(usable.access, account.endpoints))

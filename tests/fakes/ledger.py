@@ -1,6 +1,8 @@
 """A ledger in memory: what a file would say, without the disk or a thread."""
 
+import errno
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 
 import trio
@@ -13,7 +15,8 @@ class MemoryLedger:
 
     def __init__(self, lines: Iterable[Line] = ()) -> None:
         self._lines: list[Line] = list(lines)
-        self.full = False  # the disk is
+        self.full = False  # the disk is, or else what `errno` says
+        self.errno = errno.ENOSPC
         self.slow = 0.0  # seconds that the disk takes
         self._turn = trio.Lock()
         self.written = len(self._lines)  # how many of the lines it has
@@ -38,17 +41,17 @@ class MemoryLedger:
 
     def _append(self, line: Line) -> None:
         if self.full and isinstance(line, Attempt | Unblocked):
-            raise OSError(28, "No space left on device")
+            raise OSError(self.errno, os.strerror(self.errno))
         self._lines.append(line)
         self._history = advance(self._history, line)
         if self.full:
-            raise OSError(28, "No space left on device")
+            raise OSError(self.errno, os.strerror(self.errno))
         self.written = len(self._lines)
 
     async def catch_up(self) -> None:
         await trio.lowlevel.checkpoint()
         if self.full and self.written < len(self._lines):
-            raise OSError(28, "No space left on device")
+            raise OSError(self.errno, os.strerror(self.errno))
         self.written = len(self._lines)
 
     async def fingerprint(self, texts: list[str]) -> str:
