@@ -15,12 +15,13 @@ from neod.accounts import goes_on
 from neod.config import ConfigError
 from neod.ipc.api import Api
 from neod.ipc.http1 import Request
+from neod.kotak.evidence import read_evidence
 from neod.reload import Reload
 from neod.sandbox.broker import Settings
 from tests.fakes.asking import answer_of
 from tests.fakes.desk import code, post, told
 from tests.fakes.kotak import Canned, Hang, Seen
-from tests.fakes.world import SOMEBODY, World, account, accounts_of
+from tests.fakes.world import SOMEBODY, TOTP, World, account, accounts_of, world_of_totp
 from tests.test_watch import watching
 
 HOUR = 3600.0
@@ -460,6 +461,26 @@ async def test_a_reload_whose_client_goes_is_made_all_the_same(
             assert world.store.kept is None
         else:
             assert life.accounts["main"].board.valid()
+
+
+async def test_what_another_logins_session_was_rejected_for_holds_up_no_first_login(
+    autojump_clock: MockClock,
+) -> None:
+    world = world_of_totp(DAY)
+    async with living(world) as life:
+        for _ in range(2):
+            await trio.sleep(120)
+            world.kotak.broker.kill()
+            await world.keeper.reject(world.generation, read_evidence(100022), SOMEBODY)
+        assert "contended" in world.board.standing.why
+
+        life.write(**{**TOTP, "ucc": "OTHER"})
+        assert "another login by now" in await life.reload()
+        before = len(world.kotak.seen)
+        await trio.sleep(60)
+
+        assert len(world.kotak.seen) > before
+        assert world.state == "credentials_rejected"  # the sandbox knows no such client
 
 
 async def test_who_waits_for_a_login_of_an_account_that_is_taken_out_is_told(

@@ -109,7 +109,7 @@ def decide(
     `ahead` is how many seconds this clock is ahead of the broker's, as far as is known.
     `otp` is an account that only a person can log in, `asked` that a person has asked for it.
     """
-    wanted = _wanted(now, life, history, rules, draw, ahead)
+    wanted = _wanted(now, life, history, secrets, rules, draw, ahead)
     if asked:
         wanted = Decision("login", "renewing" if life else "starting", "a person asked for it")
     elif history.paused and wanted.do != "bearer":
@@ -142,11 +142,18 @@ def decide(
 
 
 def _wanted(
-    now: float, life: Life | None, history: History, rules: Rules, draw: float, ahead: float
+    now: float,
+    life: Life | None,
+    history: History,
+    secrets: str,
+    rules: Rules,
+    draw: float,
+    ahead: float,
 ) -> Decision:
     """What the session asks for, whatever stands in the way."""
     if life is None:
-        if history.rejected and now < history.expires_at:  # it was so before a restart
+        # It was so before a restart; of other credentials' session it says nothing.
+        if history.rejected and now < history.expires_at and secrets == history.proven:
             return _on_a_rejects_word(now, history, alive=False)
         return Decision("login", "starting", "there is no session yet")
     if life.end <= now or not life.alive:
