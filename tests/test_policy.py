@@ -208,9 +208,13 @@ def test_one_refusal_of_unproven_secrets_ends_it(ago: float) -> None:
 def test_proven_secrets_get_one_more_attempt_half_an_hour_later() -> None:
     early = at(life=None, history=refused(1, SECOND_CHANCE - 1, proven=True))
     later = at(life=None, history=refused(1, SECOND_CHANCE, proven=True))
+    set_back = at(life=None, history=refused(1, -5, proven=True))
+    by_a_wrong_clock = at(life=None, history=refused(1, -DAY, proven=True))
 
     assert (early.do, early.state, early.at) == ("wait", "credentials_rejected", NOW + 1)
     assert later.do == "login"
+    assert set_back.do == "wait"
+    assert by_a_wrong_clock.do == "login"
 
 
 @pytest.mark.parametrize("ago", [0, HOUR, 400 * DAY])
