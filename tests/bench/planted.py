@@ -253,12 +253,6 @@ FAULTS = (
         seed=328,
     ),
     Fault(
-        "a login that is under way goes on in a pause",
-        *("paused", "was paused"),
-        (Edit(KEEPER, "by_itself and self.ledger.history.paused", "by_itself and False"),),
-        seed=44699,
-    ),
-    Fault(
         "a keeper sleeps through what is due",
         *("stuck", "was due"),
         (
