@@ -37,6 +37,7 @@ from tests.bench.storm.wire import Wire
 
 WARM = 2.0  # seconds without anything thrown at the begin
 QUIET_TIME = 65.0  # seconds in which the last peer has to be gone: a reject may wait for a login
+AGAIN = 5.0  # the same once something has grown, which is not waited out again
 BUDGET_LIFE = 30.0  # seconds of a session
 
 
@@ -111,9 +112,8 @@ class Storm:
         if before and len(self.sizes) == 1:
             before = before._replace(memory=inf)
         size = await self._size()
-        # What has grown once is not waited out again.
         known = any(one.promise == "growth" for one in self.judge.broken)
-        with trio.move_on_after(0 if known else QUIET_TIME):
+        with trio.move_on_after(AGAIN if known else QUIET_TIME):
             while grown(before, size):
                 await trio.sleep(0.25)
                 size = await self._size()
