@@ -131,6 +131,11 @@ def test_after_the_edge_it_waits_for_a_broker_whose_clock_is_behind() -> None:
     assert decision.at is not None
     assert decision.at > LIFE.end + 30
 
+    waits = decide(LIFE.end + 1, LIFE, history, SECRETS, None, Rules(), 0.0, ahead=31)
+
+    assert (waits.do, waits.at) == ("wait", decision.at)
+    assert waits.why.startswith("the day's edge: logs in at ")
+
 
 # Rule 4
 
@@ -172,6 +177,12 @@ def test_too_many_requests_are_answered_with_a_minute_at_least_and_as_long_as_to
     assert fail(NOW, None, None, 0, rate_limited=True).retry_at == NOW + RATE_LIMIT
     told = fail(NOW, None, None, 0, rate_limited=True, retry_after=3600)
     assert told.retry_at == NOW + 3600
+
+
+def test_too_many_requests_shorten_no_wait_that_many_failures_have_made_long() -> None:
+    many = Trouble(99, NOW - DAY, NOW - 1, NOW)
+
+    assert fail(NOW, many, None, 0.9, rate_limited=True).retry_at == NOW + 540
 
 
 def test_a_local_cause_is_looked_at_every_five_minutes_at_least() -> None:
