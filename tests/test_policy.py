@@ -468,6 +468,23 @@ def test_a_session_asks_for_what_it_needs_and_the_state_says_so(
 
 
 @pytest.mark.parametrize(
+    ("has", "why"),
+    [
+        (lapsed(), "the session has lapsed"),
+        (life(bearer_end=NOW, bearer_renewable=True), "the bearer has lapsed"),
+        (life(bearer_end=NOW + 1, bearer_renewable=True), "the bearer ends at 03:43:21 IST"),
+        (life(bearer_end=NOW), "the access token has lapsed"),
+        (
+            life(bearer_rejected=True, bearer_end=NOW + HOUR, bearer_renewable=True),
+            "the bearer was rejected",
+        ),
+    ],
+)
+def test_what_a_session_needs_it_needs_for_a_reason_that_is_told(has: Life, why: str) -> None:
+    assert at(life=has).why == why
+
+
+@pytest.mark.parametrize(
     ("has", "state"),
     [
         (None, "backing_off"),
@@ -608,6 +625,7 @@ def test_a_renewal_that_is_due_outside_the_hours_waits_for_them_to_open(
 
     assert (decision.do, decision.state, decision.at) == ("wait", "ok", at_)
     assert said in decision.why
+    assert decision.why.startswith(at().why)
     assert ("outside hours" in decision.why) == (at_ != LIFE.end - 900)
 
 
