@@ -131,7 +131,8 @@ def test_after_the_edge_it_waits_for_a_broker_whose_clock_is_behind() -> None:
     assert decision.at is not None
     assert decision.at > LIFE.end + 30
 
-    waits = decide(LIFE.end + 1, LIFE, history, SECRETS, None, Rules(), 0.0, ahead=31)
+    over = msgspec.structs.replace(LIFE, alive=False)
+    waits = decide(LIFE.end + 1, over, history, SECRETS, None, Rules(), 0.0, ahead=31)
 
     assert (waits.do, waits.at) == ("wait", decision.at)
     assert waits.why.startswith("the day's edge: logs in at ")
