@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from tests.fakes.process import Home, Sandbox
 from tests.fakes.streams import Door
@@ -15,6 +15,14 @@ from tests.fakes.streams import Door
 # The machine that runs this is noisy: a slow example is no failure.
 settings.register_profile("neod", deadline=None)
 settings.register_profile("long", deadline=None, max_examples=150_000)
+# The same examples for each mutant, and the first that fails is enough.
+settings.register_profile(
+    "mutation",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),
+)
 settings.load_profile(os.environ.get("NEOD_TEST_PROFILE", "neod"))
 
 

@@ -1,5 +1,6 @@
 """The judge of the chaos bench: it says what is broken, and excuses what is not neod's doing."""
 
+import ast
 import base64
 import json
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.planted import FAULTS, Fault, spoilt
 from tests.bench.storm.broker import WHO
 from tests.bench.storm.judge import EVERY, Asked, Judge, Watch
 from tests.bench.storm.size import Size, grown
@@ -887,3 +889,9 @@ def test_what_has_grown_is_told(size: Size, what: str) -> None:
 def test_a_neod_that_is_as_large_as_before_has_not_grown() -> None:
     assert grown(SIZE, SIZE._replace(memory=55.0, threads=5, files=[])) == []
     assert grown(None, SIZE) == []
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.what)
+def test_a_mistake_that_is_planted_to_judge_the_judge_can_be(fault: Fault) -> None:
+    for path, text in spoilt(fault).items():
+        ast.parse(text, path)

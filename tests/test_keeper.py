@@ -1006,6 +1006,9 @@ async def test_a_bearer_that_is_dead_on_arrival_is_backed_off(
 
     assert 50 < len(world.kotak.seen) < 250
     assert world.board.valid() is None
+    assert world.board.standing.last_failure
+    assert world.board.standing.last_failure.kind == "unintelligible"
+    assert "had ended already" in world.board.standing.last_failure.detail
 
 
 async def test_a_broker_that_gives_the_same_bearer_until_it_ends_is_not_pressed(

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import trio
+import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -123,6 +124,13 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Fresh:
 
 
 # Writing
+
+
+def test_nothing_of_what_a_killed_write_left_is_in_a_new_ledger(path: Path) -> None:
+    path.parent.mkdir()
+    path.with_name("main.ledger.new").write_bytes(b"garbage\n" * 1000)
+    reopened(path)
+    assert reopened(path).lines == []
 
 
 def test_a_new_ledger_is_a_private_file_in_a_private_folder(path: Path) -> None:
@@ -332,6 +340,28 @@ async def test_what_was_not_written_is_when_it_catches_up(path: Path) -> None:
     assert reopened(path).lines == [attempt(), outcome()]
 
 
+async def test_what_is_owed_is_written_though_who_catches_up_is_cancelled_at_its_turn(
+    path: Path,
+) -> None:
+    ledger = reopened(path)
+    with disk_full(path), pytest.raises(OSError, match=r"space|large"):
+        await ledger.append(outcome())
+    scope = trio.CancelScope()
+
+    async def catch_up() -> None:
+        with scope:
+            await ledger.catch_up()
+
+    async with trio.open_nursery() as nursery:
+        await ledger._writing.acquire()
+        nursery.start_soon(catch_up)
+        await trio.testing.wait_all_tasks_blocked()
+        ledger._writing.release()
+        scope.cancel()
+
+    assert reopened(path).lines == [outcome()]
+
+
 async def test_an_attempt_is_added_unless_append_raises_even_if_shortening_fails(
     path: Path,
 ) -> None:
@@ -365,6 +395,39 @@ async def test_shortening_the_file_keeps_its_history(
     assert msgspec.json.decode(carried, type=Carried).history == fold(many[: -LINES_KEPT + 1])
     assert kept == encoded([*many, last])[-LINES_KEPT:]
     assert reopened(path).history == ledger.history == fold([*many, last])
+
+
+def begun(path: Path) -> FileLedger:
+    return reopened(path)
+
+
+def begun_with_room(path: Path) -> FileLedger:
+    path.parent.mkdir(mode=0o700)
+    (path.parent / "something").touch()
+    with disk_full(path.parent / "something"):
+        ledger, why = open_ledger(path, "main", CLOCK)
+    assert "cannot be begun yet" in why
+    return ledger
+
+
+def begun_after_damage(path: Path) -> FileLedger:
+    begin(path, HEADER, b"garbage\n")
+    ledger, why = open_ledger(path, "main", CLOCK)
+    assert "damaged" in why
+    return ledger
+
+
+@pytest.mark.parametrize("new", [begun, begun_with_room, begun_after_damage])
+async def test_a_new_file_is_shortened_as_one_that_was_there_is(
+    path: Path, monkeypatch: pytest.MonkeyPatch, new: Callable[[Path], FileLedger]
+) -> None:
+    monkeypatch.setattr("neod.account.ledger.LINES_MAX", 4)
+    monkeypatch.setattr("neod.account.ledger.LINES_KEPT", 2)
+    ledger = new(path)
+    for number in range(len(ledger.lines), 5):
+        await ledger.append(attempt(number))
+    assert len(content(path).splitlines()) == 1 + 1 + 2
+    assert reopened(path).history == ledger.history
 
 
 async def test_a_file_is_shortened_only_when_it_is_long_and_goes_on_after(path: Path) -> None:
@@ -639,9 +702,10 @@ async def test_a_fingerprint_is_the_same_in_every_version(path: Path) -> None:
     assert await reopened(path).fingerprint(["a", "bc"]) == "3629de55e1743ac7269def7317234eba"
 
 
-async def test_a_fingerprint_outlives_damage_to_the_lines(written: Path) -> None:
+@pytest.mark.parametrize("after", [b"", LATER])
+async def test_a_fingerprint_outlives_damage_to_the_lines(written: Path, after: bytes) -> None:
     before = await reopened(written).fingerprint(["a"])
-    begin(written, content(written), b"garbage\n")
+    begin(written, content(written), b"garbage\n", after)
 
     ledger, damage = open_ledger(written, "main", CLOCK)
 

@@ -131,6 +131,12 @@ def test_after_the_edge_it_waits_for_a_broker_whose_clock_is_behind() -> None:
     assert decision.at is not None
     assert decision.at > LIFE.end + 30
 
+    over = msgspec.structs.replace(LIFE, alive=False)
+    waits = decide(LIFE.end + 1, over, history, SECRETS, None, Rules(), 0.0, ahead=31)
+
+    assert (waits.do, waits.at) == ("wait", decision.at)
+    assert waits.why.startswith("the day's edge: logs in at ")
+
 
 # Rule 4
 
@@ -172,6 +178,12 @@ def test_too_many_requests_are_answered_with_a_minute_at_least_and_as_long_as_to
     assert fail(NOW, None, None, 0, rate_limited=True).retry_at == NOW + RATE_LIMIT
     told = fail(NOW, None, None, 0, rate_limited=True, retry_after=3600)
     assert told.retry_at == NOW + 3600
+
+
+def test_too_many_requests_shorten_no_wait_that_many_failures_have_made_long() -> None:
+    many = Trouble(99, NOW - DAY, NOW - 1, NOW)
+
+    assert fail(NOW, many, None, 0.9, rate_limited=True).retry_at == NOW + 540
 
 
 def test_a_local_cause_is_looked_at_every_five_minutes_at_least() -> None:
@@ -466,6 +478,23 @@ def test_a_session_asks_for_what_it_needs_and_the_state_says_so(
 
 
 @pytest.mark.parametrize(
+    ("has", "why"),
+    [
+        (lapsed(), "the session has lapsed"),
+        (life(bearer_end=NOW, bearer_renewable=True), "the bearer has lapsed"),
+        (life(bearer_end=NOW + 1, bearer_renewable=True), "the bearer ends at 03:43:21 IST"),
+        (life(bearer_end=NOW), "the access token has lapsed"),
+        (
+            life(bearer_rejected=True, bearer_end=NOW + HOUR, bearer_renewable=True),
+            "the bearer was rejected",
+        ),
+    ],
+)
+def test_what_a_session_needs_it_needs_for_a_reason_that_is_told(has: Life, why: str) -> None:
+    assert at(life=has).why == why
+
+
+@pytest.mark.parametrize(
     ("has", "state"),
     [
         (None, "backing_off"),
@@ -606,6 +635,7 @@ def test_a_renewal_that_is_due_outside_the_hours_waits_for_them_to_open(
 
     assert (decision.do, decision.state, decision.at) == ("wait", "ok", at_)
     assert said in decision.why
+    assert decision.why.startswith(at().why)
     assert ("outside hours" in decision.why) == (at_ != LIFE.end - 900)
 
 

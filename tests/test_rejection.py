@@ -40,6 +40,7 @@ def has_lived(
         (has_lived(-1), DEAD, False),  # received by a clock that was wrong
         (has_lived(9.9, 40), DEAD, True),
         (has_lived(10, 40), DEAD, False),
+        (has_lived(0.24, 0.9), DEAD, False),
         (has_lived(0, 0), DEAD, False),
         (has_lived(10, alive=False), DEAD, False),  # nobody has to ask the broker
         (has_lived(10, 10), DEAD, False),
@@ -53,6 +54,7 @@ def has_lived(
         (has_lived(1, bearer_age=1000, bearer_lives=3600, renewable=False), BEARER, True),
         (has_lived(1000, bearer_age=1), BEARER, False),
         (has_lived(1, bearer_age=1000), BEARER, True),
+        (has_lived(10, 10, bearer_age=1, bearer_lives=3600), BEARER, False),
     ],
 )
 def test_what_is_rejected_has_to_have_lived_a_minute_or_a_quarter_of_its_life(
@@ -61,6 +63,14 @@ def test_what_is_rejected_has_to_have_lived_a_minute_or_a_quarter_of_its_life(
     answer = weigh(NOW, life, 7, 7, evidence)
 
     assert (answer and answer.outcome) == ("too_young" if young else None)
+
+
+def test_who_rejects_too_soon_is_told_from_when_on_it_is_believed() -> None:
+    answer = weigh(NOW, has_lived(12, 200), 7, 7, DEAD)
+
+    assert answer
+    assert "generation 7 is 12 s old" in answer.detail
+    assert "believed from 50 s on" in answer.detail
 
 
 @pytest.mark.parametrize("generation", [6, 8])

@@ -164,6 +164,26 @@ def test_a_bearer_that_cannot_stand_in_a_header_is_unintelligible(token: object)
 
 
 @pytest.mark.parametrize(
+    ("read", "answer", "said"),
+    [
+        (read_session, {"data": {"token": 7, "sid": "x"}}, "{data: {token: int, sid: str}}"),
+        (read_session, {"data": {"token": "t", "sid": ""}}, "a token or sid that is no text"),
+        (read_bearer, {"access_token": 7}, "HTTP 200, {access_token: int}"),
+        (read_bearer, {"access_token": "a b"}, "an access token that is no text for a header"),
+    ],
+)
+def test_what_is_unintelligible_is_said_and_that_an_update_may_be_needed(
+    read: Callable[[Reply, Step], object], answer: object, said: str
+) -> None:
+    with pytest.raises(LoginFailed) as failed:
+        read(reply(200, answer), VIEW)
+
+    assert f"the reply to {VIEW.name} cannot be understood: " in failed.value.detail
+    assert said in failed.value.detail
+    assert failed.value.action == "if Kotak has changed its API, neod needs an update"
+
+
+@pytest.mark.parametrize(
     ("told", "seconds"),
     [
         ("120", 120.0),
