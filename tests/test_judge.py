@@ -366,6 +366,20 @@ def credentials_are_tried_again_after_a_refusal_and_a_restart(story: Story) -> N
 
 
 @breaks("P3")
+def credentials_are_tried_again_long_before_a_disk_was_full(story: Story) -> None:
+    story.wrote("login", refused=True)
+    story.after(20)
+    story.wrote("login", refused=True)
+    with story.judge.during("unwritten"):
+        story.after(5)
+    for _ in range(20):
+        story.after(20)
+        with story.judge.during("pause"):
+            story.after(5)
+    story.killed()
+
+
+@breaks("P3")
 def one_word_leads_to_two_refusals(story: Story) -> None:
     story.wrote("login", refused=True)
     story.after(5)

@@ -29,18 +29,23 @@ def _heard(judge: Judge, line: Line) -> bool:
     """Whether neod understood this answer, and lived to write down that it came."""
     if line.spoilt in GARBLED:
         return False
-    by = line.at + WRITTEN + (SLOW if line.spoilt == "slow" else 0.0)
-    for death in judge.deaths:
-        if death < line.at:
-            continue
-        if death - judge.paused(line.at, death) < by or _unwritten(judge, line.at, by, death):
-            return False
-    return True
+    late = SLOW if line.spoilt == "slow" else 0.0
+    by = _running(judge, line.at, late + WRITTEN)
+    death = next((death for death in sorted(judge.deaths) if death >= line.at), float("inf"))
+    return death >= by and not (death < float("inf") and _unwritten(judge, line.at, by))
 
 
-def _unwritten(judge: Judge, begin: float, end: float, death: float) -> bool:
-    """Whether what came then may never have been on the disk, and was lost by this death."""
-    return judge.troubled("unwritten", begin - LAG, end + judge.paused(begin, death))
+def _running(judge: Judge, begin: float, seconds: float) -> float:
+    """When neod has run for so long since, without the times in which it was stopped."""
+    end = begin + seconds
+    while (later := begin + seconds + judge.paused(begin, end)) > end:
+        end = later
+    return end
+
+
+def _unwritten(judge: Judge, begin: float, end: float) -> bool:
+    """Whether what came then may not have been on the disk at once, for a death to lose."""
+    return judge.troubled("unwritten", begin - LAG, end)
 
 
 # P3
@@ -83,10 +88,8 @@ def _after_refusals(judge: Judge, account: str) -> None:
         judge.weighed["refusals"] += 1
         next_code = line.fault == "totp-wrong" and in_a_row == 1
         late = after.at - line.at >= SECOND_CHANCE
-        lost = any(
-            line.at <= death <= after.at and _unwritten(judge, line.at, line.at + WRITTEN, death)
-            for death in judge.deaths
-        )
+        died = any(line.at <= death <= after.at for death in judge.deaths)
+        lost = died and _unwritten(judge, line.at, _running(judge, line.at, WRITTEN))
         if not (next_code or late or lost or _allowed_again(judge, account, line.at, after.at)):
             judge.broke(
                 "P3",
