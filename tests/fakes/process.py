@@ -73,6 +73,7 @@ class Process:
             pass_fds=pass_fds,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            pipesize=1 << 20,  # nobody reads the log meanwhile, and a full one stops neod
             text=True,
         )
 
