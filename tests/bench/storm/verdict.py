@@ -36,9 +36,12 @@ def _heard(judge: Judge, line: Line) -> bool:
 
 
 def _running(judge: Judge, begin: float, seconds: float) -> float:
-    """When neod has run for so long since, without the times in which it was stopped."""
+    """When neod has run for so long since, without the times in which it was stopped.
+
+    That is never where it does not go on; now will do then, at the end of all.
+    """
     end = begin + seconds
-    while (later := begin + seconds + judge.paused(begin, end)) > end:
+    while end < judge.now() and (later := begin + seconds + judge.paused(begin, end)) > end:
         end = later
     return end
 
