@@ -380,6 +380,14 @@ def credentials_are_tried_again_long_before_a_disk_was_full(story: Story) -> Non
 
 
 @breaks("P3")
+def the_same_wrong_password_is_sent_twice(story: Story) -> None:
+    with story.judge.wished("secrets", "main"):
+        story.wrote("login", refused=True, mistyped=True)
+        story.after(2)
+        story.wrote("login", refused=True, mistyped=True)
+
+
+@breaks("P3")
 def one_word_leads_to_two_refusals(story: Story) -> None:
     story.wrote("login", refused=True)
     story.after(5)

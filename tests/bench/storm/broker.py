@@ -49,6 +49,15 @@ def whose(path: str, body: bytes) -> str:
     return "main" if "mobileNumber" in fields else "family" if "pan" in fields else ""
 
 
+def mistyped(body: bytes) -> bool:
+    """True if the password of a first factor is not the right one."""
+    try:
+        fields = json.loads(body or b"{}")
+    except ValueError:
+        return False
+    return isinstance(fields, dict) and fields.get("password", WHO.password) != WHO.password
+
+
 class Journal:
     def __init__(self, path: Path, broker: Broker) -> None:
         self._file = path.open("a", buffering=1)
@@ -63,6 +72,7 @@ class Journal:
             "path": path,
             "used": headers.get("auth", ""),
             "locked": self._broker.locked,
+            "mistyped": mistyped(body),
             "in_a_row": self._broker.refusals,
             **fields,
         }

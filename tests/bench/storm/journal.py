@@ -28,6 +28,7 @@ class Line(msgspec.Struct):
     token: str | None = None
     sid: str | None = None
     spoilt: str = ""  # by which fault the answer was
+    mistyped: bool = False  # the password is not the right one
 
     @property
     def tries(self) -> bool:

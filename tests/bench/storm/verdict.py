@@ -93,7 +93,7 @@ def _after_refusals(judge: Judge, account: str) -> None:
         late = after.at - line.at >= SECOND_CHANCE
         died = any(line.at <= death <= after.at for death in judge.deaths)
         lost = died and _unwritten(judge, line.at, _running(judge, line.at, WRITTEN))
-        if not (next_code or late or lost or _allowed_again(judge, account, line.at, after.at)):
+        if not (next_code or late or lost or _allowed_again(judge, line, after)):
             judge.broke(
                 "P3",
                 f"{account} was refused at {line.at:.2f} and tried again at {after.at:.2f}, "
@@ -101,13 +101,14 @@ def _after_refusals(judge: Judge, account: str) -> None:
             )
 
 
-def _allowed_again(judge: Judge, account: str, refused: float, tried: float) -> bool:
+def _allowed_again(judge: Judge, refused: Line, tried: Line) -> bool:
     for word in judge.words:
-        if account not in word.accounts or word.span.begin > tried:
+        if refused.account not in word.accounts or word.span.begin > tried.at:
             continue
         # Who changed the secrets may have done so while the login was under way.
         late = 15.0 if word.wish == "secrets" else 0.0
-        if word.wish != "renew" and word.span.end + late >= refused:
+        same = word.wish == "secrets" and refused.mistyped and tried.mistyped
+        if word.wish != "renew" and not same and word.span.end + late >= refused.at:
             return True
     return False
 
