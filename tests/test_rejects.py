@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from neod.account.history import COOL, Paused, Rejected, Resumed, Word
+from neod.account.history import COOL, Attempt, Paused, Rejected, Resumed, Word
 from neod.account.logbook import entries
 from neod.account.rejection import Answer
 from neod.account.wishes import Wishes
@@ -459,6 +459,18 @@ async def test_a_login_on_a_persons_word_goes_on_over_a_pause(autojump_clock: Mo
             said = await world.keeper.pause(SOMEBODY)
         assert "the login that a person asked for goes on" in said
         assert (world.generation, world.state) == (2, "paused")
+
+
+async def test_a_login_is_on_the_word_of_who_asked_for_it_whoever_has_rejected_before(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(world_of_totp(A_DAY)) as world:
+        await world.keeper.pause(SOMEBODY)
+        world.kotak.broker.kill()
+        assert (await reject(world)).outcome == "deferred"
+        await world.keeper.renew(SOMEBODY)
+        words = [line.word for line in world.ledger.lines if isinstance(line, Attempt)]
+    assert words[-1] == SOMEBODY
 
 
 async def test_p2_a_session_that_was_called_dead_is_not_served_while_that_is_written_down(

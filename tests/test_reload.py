@@ -1,7 +1,7 @@
 """A changed configuration is taken up while neod runs: whole, or not at all."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -15,13 +15,14 @@ from neod.accounts import goes_on
 from neod.config import ConfigError
 from neod.ipc.api import Api
 from neod.ipc.http1 import Request
+from neod.kotak.client import Send
 from neod.kotak.evidence import read_evidence
 from neod.reload import Reload
 from neod.sandbox.broker import Settings
 from tests.fakes.asking import answer_of
 from tests.fakes.desk import code, post, told
 from tests.fakes.kotak import Canned, Hang, Seen
-from tests.fakes.world import SOMEBODY, TOTP, World, account, accounts_of, world_of_totp
+from tests.fakes.world import PASSWORD, SOMEBODY, TOTP, World, account, accounts_of, world_of_totp
 from tests.test_watch import watching
 
 HOUR = 3600.0
@@ -461,6 +462,47 @@ async def test_a_reload_whose_client_goes_is_made_all_the_same(
             assert world.store.kept is None
         else:
             assert life.accounts["main"].board.valid()
+
+
+async def test_the_broker_is_reached_as_the_account_has_it_by_now(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(DAY)
+    asked_as: list[str | None] = []
+    connect = world.keeper._connect
+
+    def as_it_is(account: config.Account) -> AbstractAsyncContextManager[Send]:
+        asked_as.append(account.source_address)
+        return connect(account)
+
+    world.keeper._connect = as_it_is
+    async with living(world) as life:
+        life.write(source_address="127.0.0.2")
+        await life.reload()
+        await trio.sleep(60)
+        await world.keeper.renew(SOMEBODY)
+
+    assert (asked_as[0], asked_as[-1]) == (None, "127.0.0.2")
+
+
+async def test_a_bearer_makes_no_session_one_of_the_new_credentials(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(Settings(life=24 * HOUR, bearer_life=HOUR), environ={"PASSWORD": PASSWORD})
+    world.boot(password={"env": "PASSWORD"})
+    async with living(world) as life:
+        world.kotak.always = lambda seen: Canned(503) if "validate" in seen.path else None
+        assert isinstance(world.environ, dict)
+        world.environ["PASSWORD"] = "new"
+        let_in(world, "new")
+        await life.reload()
+        await trio.sleep(2 * HOUR)
+        assert world.generation > 1  # by its bearer
+        world.kotak.always = None
+        await trio.sleep(15 * 60)
+
+        assert [b'"new"' in seen.body for seen in world.kotak.logins][-1]
+        assert world.state == "ok"
 
 
 async def test_what_another_logins_session_was_rejected_for_holds_up_no_first_login(
