@@ -108,7 +108,7 @@ def lives_as_told(
 
     control("down")
     until(lambda: "info stopped" in log.read_text())
-    assert not home.socket.exists()
+    until(lambda: not home.socket.exists())
     assert home.neoctl("token").returncode == 3
 
 
