@@ -524,12 +524,13 @@ class Keeper:
         self._wishes.adopting = None
         before, self.account = self.account, wanted.account
         known, self._secrets = self._secrets, ""
-        with trio.move_on_after(SECRETS_SOON):
+        with trio.move_on_after(SECRETS_SOON) as soon:
             await self._see_secrets()
         same = before == self.account
         if not self._secrets:
             wanted.detail = "unchanged" if same else "changed"
-            wanted.detail += "; its secrets cannot be had now"
+            slow = soon.cancelled_caught
+            wanted.detail += "; its secrets " + ("take their time" if slow else "cannot be had now")
             # Where they stand in the way, the next attempt waits longer for them, and judges again.
             stuck = policy.barred(self._clock.wall(), self.ledger.history, known)
             self._secrets = "" if stuck else known

@@ -242,6 +242,8 @@ def main() -> int:
     seed = random.randrange(100_000) if options.seed is None else options.seed
     with tempfile.TemporaryDirectory(prefix="neod-storm-") as name:
         folder = options.keep or Path(name)
+        if options.keep and options.keep.exists():
+            parser.error(f"--keep {options.keep}: it is there already; name one that is not")
         folder.mkdir(parents=True, exist_ok=True)
         one = storm(options.minutes * 60, seed, options.life, folder, show=options.plan)
     return 1 if one.judge.broken else 0
