@@ -260,7 +260,7 @@ FAULTS = (
         "a keeper sleeps through what is due",
         *("stuck", "was due"),
         (
-            Edit(KEEPER, "for at in (decision.at, lapse,", "for at in ("),
+            Edit(KEEPER, "for at in (decision.at, lapse,", "for at in (None,"),
             Edit("neod/lookout.py", "keeper.look()", "keeper.board.look()"),
         ),
         minutes=2,
