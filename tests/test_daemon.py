@@ -1,6 +1,7 @@
 """Keepers, connections and accepting together: start, serve, stop. Virtual time."""
 
 import json
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -105,13 +106,7 @@ async def test_p1_who_asks_right_after_a_restart_gets_the_session_of_before(
     world = World()
     await world.run_for(10)
     world.boot()
-    kept = world.ledger.fingerprint
-
-    async def slow(texts: list[str]) -> str:
-        await trio.sleep(1)  # as scrypt is
-        return await kept(texts)
-
-    world.ledger.fingerprint = slow  # type: ignore[method-assign]
+    world.ledger.slow_secrets = 1  # as scrypt is
     async with running(world) as daemon_:
         status, _ = await daemon_.get("/v1/token")
 
@@ -125,12 +120,7 @@ async def test_p1_secrets_that_hang_hold_up_neither_the_start_nor_the_session(
     world = World()
     await world.run_for(10)
     world.boot()
-
-    async def hang(_texts: list[str]) -> str:
-        await trio.sleep_forever()
-        raise AssertionError
-
-    world.ledger.fingerprint = hang  # type: ignore[assignment, method-assign]
+    world.ledger.slow_secrets = math.inf
     began = trio.current_time()
     async with running(world) as daemon_:
         assert (await daemon_.get("/v1/token"))[0] == 200

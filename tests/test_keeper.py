@@ -590,13 +590,7 @@ async def test_corrected_secrets_that_take_their_time_are_logged_in_with_on_a_pe
     environ = {"PASSWORD": "wrong"}
     world = World(environ=environ)
     world.boot(password={"env": "PASSWORD"})
-    at_once = world.ledger.fingerprint
-
-    async def slow(texts: list[str]) -> str:
-        await trio.sleep(takes)  # as a command is that asks a vault
-        return await at_once(texts)
-
-    world.ledger.fingerprint = slow  # type: ignore[method-assign]
+    world.ledger.slow_secrets = takes
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.keeper.run)
         await trio.sleep(60)

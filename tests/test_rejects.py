@@ -489,13 +489,7 @@ async def test_a_pause_while_secrets_are_waited_for_lets_nothing_be_sent(
     autojump_clock: MockClock,
 ) -> None:
     world = World(A_DAY)
-    at_once = world.ledger.fingerprint
-
-    async def slow(texts: list[str]) -> str:
-        await trio.sleep(10)  # as a command is that asks a vault
-        return await at_once(texts)
-
-    world.ledger.fingerprint = slow  # type: ignore[method-assign]
+    world.ledger.slow_secrets = 10
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.run)
         await trio.sleep(7)

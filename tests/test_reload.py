@@ -167,13 +167,7 @@ async def test_a_change_of_secrets_that_take_their_time_unblocks_too(
 ) -> None:
     world = World(DAY, environ={"PASSWORD": "wrong"})
     world.boot(password={"env": "PASSWORD"})
-    at_once = world.ledger.fingerprint
-
-    async def slow(texts: list[str]) -> str:
-        await trio.sleep(5)  # as a command is that asks a vault
-        return await at_once(texts)
-
-    world.ledger.fingerprint = slow  # type: ignore[method-assign]
+    world.ledger.slow_secrets = 5
     async with living(world) as life:
         await trio.sleep(60)
         assert world.state == "credentials_rejected"
@@ -194,20 +188,14 @@ async def test_secrets_are_waited_for_for_two_seconds_and_are_unchanged_once_the
     autojump_clock: MockClock, takes: float, *, had: bool
 ) -> None:
     world = World(DAY)
-    at_once = world.ledger.fingerprint
-
-    async def slow(texts: list[str]) -> str:
-        await trio.sleep(takes)  # as a command does that asks a vault
-        return await at_once(texts)
-
     async with living(world) as life:
-        world.ledger.fingerprint = slow  # type: ignore[method-assign]
+        world.ledger.slow_secrets = takes
         began = trio.current_time()
         said = "main: unchanged" if had else "main: unchanged; its secrets take their time"
         assert await life.reload() == said
         assert trio.current_time() - began == pytest.approx(min(takes, 2))
 
-        world.ledger.fingerprint = at_once  # type: ignore[method-assign]
+        world.ledger.slow_secrets = 0
         assert await life.reload() == "main: unchanged"
         assert world.generation == 1
 

@@ -36,26 +36,26 @@ REFUSALS = ("credentials", "mpin", "totp-wrong", "stcode-401", "stcode-429-ucc")
 _asking: ContextVar[tuple[str, bytes, Mapping[str, str]]] = ContextVar("asking")
 
 
+def fields_of(body: bytes) -> dict[str, object]:
+    """What a request says in JSON; nothing where it is none."""
+    try:
+        fields = json.loads(body or b"{}")
+    except ValueError:
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
 def whose(path: str, body: bytes) -> str:
     """Which of the storm's accounts a login is of; each has an identity of its own."""
     if "/tradeApi" in path:
         return "codes"
-    try:
-        fields = json.loads(body or b"{}")
-    except ValueError:
-        return ""
-    if not isinstance(fields, dict):
-        return ""
+    fields = fields_of(body)
     return "main" if "mobileNumber" in fields else "family" if "pan" in fields else ""
 
 
 def mistyped(body: bytes) -> bool:
     """True if the password of a first factor is not the right one."""
-    try:
-        fields = json.loads(body or b"{}")
-    except ValueError:
-        return False
-    return isinstance(fields, dict) and fields.get("password", WHO.password) != WHO.password
+    return fields_of(body).get("password", WHO.password) != WHO.password
 
 
 class Journal:
