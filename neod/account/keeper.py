@@ -20,10 +20,11 @@ from neod.account.dialogue import CalledOff, Dialogue, NotWritten, record, stamp
 from neod.account.doubts import Doubts
 from neod.account.edge import DAY, learn
 from neod.account.herald import Herald
-from neod.account.history import EdgeKnown, Outcome, Paused, Published, Resumed, Unblocked, Word
+from neod.account.history import EdgeKnown, Outcome, Published, Unblocked, Word
 from neod.account.kept import KeptSession
 from neod.account.ledger import Ledger
 from neod.account.login import log_in, renew_bearer, span
+from neod.account.pause import Pause
 from neod.account.rejection import Answer
 from neod.account.session import Board, Failure, Held
 from neod.account.store import Kept, Store, login_of
@@ -74,6 +75,7 @@ class Keeper:
         self._wishes = Wishes()
         self._herald = Herald(board, ledger, clock, account.rules)
         self._doubts = Doubts(board, ledger, self._herald, clock=clock, ask=self._ask)
+        self._pause = Pause(board, ledger, self._wishes, clock)
         self._kept = KeptSession(board, ledger, store, clock)
         self._drawn = draw()  # holds still while a session lives, else it would creep
         self._secrets = ""  # their fingerprint
@@ -83,7 +85,6 @@ class Keeper:
         self._skew: float | None = None
         self._deadline = trio.CancelScope()  # of the login that is under way
         self._doing = "login"
-        self._holding = trio.Lock()  # held while a pause is being written down
         self._due: float | None = None  # epoch seconds, when the next renewal is
         self._turned_at = math.inf  # trio's time; it has not begun yet
         # What came of logins, and of bearers alone, since the start.
@@ -247,31 +248,11 @@ class Keeper:
 
     async def pause(self, word: Word) -> str:
         """No login by itself from now on, over restarts too; returns what that means."""
-        return await self._hold(Paused(word=word, **stamp(self._clock)))
+        return await self._pause.begin(word)
 
     async def resume(self, word: Word) -> str:
         """Logins by itself again; returns what follows."""
-        return await self._hold(Resumed(word=word, **stamp(self._clock)))
-
-    async def _hold(self, line: Paused | Resumed) -> str:
-        name, pauses = self.account.name, isinstance(line, Paused)
-        if self.ledger.history.paused == pauses:
-            return f"{name} is paused already" if pauses else f"{name} is not paused"
-        lost = ""
-        try:
-            async with self._holding:
-                await self.ledger.append(line)
-        except OSError as error:
-            lost = f"; it is not on the disk yet ({error.strerror}): until then a restart undoes it"
-        self._wishes.wake()
-        if not pauses:
-            return f"{name} is resumed{lost}"
-        served = "the session is served to its end" if self.board.valid() else "no session is there"
-        if self._wishes.asked:
-            served += "; the login that a person asked for goes on"
-        elif self.ledger.history.pending:
-            served += "; what the broker is being asked just now is waited for, and no more is sent"
-        return f"{name} is paused: no login by itself; {served}{lost}"
+        return await self._pause.end(word)
 
     async def _ask_for_otp(self) -> Secret:
         """Wait for a person's code. Raises LoginFailed."""
@@ -430,9 +411,8 @@ class Keeper:
 
     async def _called_off(self) -> bool:
         """Whether the login that is under way is by itself, and a person has said pause since."""
-        async with self._holding:  # whoever is saying it, the ledger may have been busy for them
-            by_itself = self._doing == "login" and self._wishes.asked is None
-            return by_itself and self.ledger.history.paused
+        paused = await self._pause.holds()
+        return paused and self._doing == "login" and self._wishes.asked is None
 
     async def _log_in(self, usable: Credentials, talk: Dialogue) -> None:
         old = self.board.life() if self.board.valid() else None

@@ -252,7 +252,7 @@ FAULTS = (
         *("paused", "was paused"),
         (
             Edit(POLICY, "elif history.paused and", "elif history.paused and not life and"),
-            Edit(KEEPER, "by_itself and self.ledger.history.paused", "by_itself and False"),
+            Edit(KEEPER, "paused = await self._pause.holds()", "paused = False"),
         ),
         seed=328,
     ),
